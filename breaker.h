@@ -288,6 +288,7 @@ struct rsl_execution {
         const char      *refuser;
         uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
         rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
         uint32_t         timeless;  /* a bit for each layer that does not read now in leave */
@@ -448,7 +449,7 @@ struct rsl_breaker {
     uint64_t ring_inverse_; /* for the remainder by window_calls; constant */
     struct rsl_breaker_shard_ *shards_; /* a thread's own; constant */
     uint64_t *buckets_;     /* -> atomics: successes per bucket of time, for each shard */
-    uint64_t *flights_;     /* -> atomics: start + 1 of a call in flight, 0: free; set once */
+    struct rsl_breaker_flight_ *flights_; /* calls in flight, when they are timed; set once */
     struct rsl_breaker_bad_ *bad_;      /* guarded by lock_: failures and slow calls per bucket */
     struct rsl_breaker_probe_ *probes_; /* guarded by lock_ */
     rsl_breaker_config config_; /* resolved; numbers guarded by lock_, the rest constant */
@@ -458,7 +459,6 @@ struct rsl_breaker {
     uint32_t reopenings_;   /* openings since the last close; guarded by lock_ */
     uint32_t stride_;       /* words between the buckets of two shards; constant */
     rsl_time epoch_end_;    /* guarded by lock_ */
-    rsl_time since_;        /* when the generation began; guarded by lock_ */
     uint64_t serial_;       /* of the latest probe; guarded by lock_ */
     uint64_t opened_;       /* guarded by lock_ */
     uint64_t events_;       /* atomic: events told so far */
@@ -1294,7 +1294,8 @@ enum {
     RSL_BREAKER_FLIGHTS_ = RSL_BREAKER_SHARDS_ * RSL_BREAKER_OWN_ + RSL_BREAKER_COMMON_,
     RSL_BREAKER_LINE_ = 64 /* bytes of a cache line */
 };
-static const uint64_t rsl_breaker_none_ = UINT64_MAX;
+static const uint64_t rsl_breaker_none_ = UINT64_MAX;     /* no position, no place */
+static const uint64_t rsl_breaker_reserved_ = UINT64_MAX; /* the start of a place being filled */
 
 enum rsl_breaker_outcome_ {
     RSL_BREAKER_SUCCEEDED_,
@@ -1309,6 +1310,10 @@ struct rsl_breaker_shard_ {
     uint64_t owner;    /* atomic: the thread that alone writes it, 0: free */
     uint64_t count[6]; /* atomic; by rsl_breaker_outcome_ */
     uint64_t spare;    /* to fill the line */
+};
+struct rsl_breaker_flight_ {
+    uint64_t start; /* atomic: when it began, + 1; 0: free */
+    uint64_t word;  /* atomic: the generation of its permit */
 };
 struct rsl_breaker_bad_ { uint64_t epoch; uint32_t failures, slow, calls; };
 struct rsl_breaker_probe_ { uint64_t serial; /* 0: free */ rsl_time issued; };
@@ -1461,10 +1466,12 @@ static int rsl_breaker_allocate_(rsl_breaker *b)
     return RSL_OK;
 }
 
-/* The places of calls in flight, then a hint where to look first among the common ones. */
-static uint64_t *rsl_breaker_flights_new_(void)
+/* The places of calls in flight, then one whose start is a hint where to look first among the
+   common ones. */
+static struct rsl_breaker_flight_ *rsl_breaker_flights_new_(void)
 {
-    return (uint64_t *)rsl_breaker_zeroed_((RSL_BREAKER_FLIGHTS_ + 1) * sizeof(uint64_t));
+    size_t size = (RSL_BREAKER_FLIGHTS_ + 1) * sizeof(struct rsl_breaker_flight_);
+    return (struct rsl_breaker_flight_ *)rsl_breaker_zeroed_(size);
 }
 
 static struct rsl_breaker_probe_ *rsl_breaker_probes_new_(uint32_t count)
@@ -1568,34 +1575,45 @@ static inline uint32_t rsl_breaker_hash_(uint64_t self)
     return (uint32_t)((self * 0x9e3779b97f4a7c15u) >> 60); /* 4 bits: RSL_BREAKER_SHARDS_ */
 }
 
-RSL_NOINLINE_ uint32_t rsl_breaker_shard_find_(rsl_breaker *b, uint64_t self, uint32_t first)
+/* Its own further on, or a free one, which becomes its own; else the common one. */
+RSL_NOINLINE_ struct rsl_breaker_shard_ *rsl_breaker_shard_find_(rsl_breaker *b, uint64_t self)
 {
+    uint32_t first = rsl_breaker_hash_(self);
     for (uint32_t i = 0; i < RSL_BREAKER_SHARDS_; i++) {
-        uint32_t shard = (first + i) % RSL_BREAKER_SHARDS_;
-        uint64_t *place = &b->shards_[shard].owner;
-        uint64_t owner = rsl_load_relaxed_(place); /* relaxed: our own number only we put there */
+        struct rsl_breaker_shard_ *shard = &b->shards_[(first + i) % RSL_BREAKER_SHARDS_];
+        uint64_t owner = rsl_load_relaxed_(&shard->owner); /* relaxed: only we put our number */
         if (owner == self) return shard;
-        if (owner == 0 && rsl_cas_(place, &owner, self)) return shard;
+        if (owner == 0 && rsl_cas_(&shard->owner, &owner, self)) return shard;
     }
-    return RSL_BREAKER_SHARDS_;
+    return &b->shards_[RSL_BREAKER_SHARDS_];
 }
 
-/* The shard this thread writes; RSL_BREAKER_SHARDS_: the common one. */
-static inline uint32_t rsl_breaker_shard_(rsl_breaker *b)
+/* The shard that this thread writes. */
+static inline struct rsl_breaker_shard_ *rsl_breaker_shard_(rsl_breaker *b)
 {
     uint64_t self = rsl_self_();
-    uint32_t first = rsl_breaker_hash_(self);
-    if (RSL_LIKELY_(rsl_load_relaxed_(&b->shards_[first].owner) == self)) return first;
-    return rsl_breaker_shard_find_(b, self, first);
+    struct rsl_breaker_shard_ *shard = &b->shards_[rsl_breaker_hash_(self)];
+    if (RSL_LIKELY_(rsl_load_relaxed_(&shard->owner) == self)) return shard;
+    return rsl_breaker_shard_find_(b, self);
+}
+
+static inline bool rsl_breaker_is_common_(const struct rsl_breaker_shard_ *shard)
+{
+    return rsl_load_relaxed_(&shard->owner) == 0;
+}
+
+static inline void rsl_breaker_add_(struct rsl_breaker_shard_ *shard,
+                                    enum rsl_breaker_outcome_ what)
+{
+    uint64_t *count = &shard->count[what];
+    /* relaxed: a sum, no more */
+    if (RSL_UNLIKELY_(rsl_breaker_is_common_(shard))) rsl_add_relaxed_(count, 1);
+    else rsl_store_relaxed_(count, rsl_load_relaxed_(count) + 1);
 }
 
 static inline void rsl_breaker_count_(rsl_breaker *b, enum rsl_breaker_outcome_ what)
 {
-    if (b->config_.uncounted) return;
-    uint32_t shard = rsl_breaker_shard_(b);
-    uint64_t *count = &b->shards_[shard].count[what];
-    if (shard == RSL_BREAKER_SHARDS_) rsl_add_relaxed_(count, 1); /* relaxed: a sum, no more */
-    else rsl_store_relaxed_(count, rsl_load_relaxed_(count) + 1);
+    if (!b->config_.uncounted) rsl_breaker_add_(rsl_breaker_shard_(b), what);
 }
 
 static uint64_t rsl_breaker_total_(const rsl_breaker *b, enum rsl_breaker_outcome_ what)
@@ -1612,24 +1630,36 @@ static uint64_t rsl_breaker_total_(const rsl_breaker *b, enum rsl_breaker_outcom
    whole multiples of their width; an idle gap needs no sweeping, for a bucket of an old epoch is
    not counted and starts from nothing when it is next used. ---- */
 
-/* Adds a success to this thread's bucket. `epoch` is epoch_ as it was before word_ was
-   compared. */
-static inline void rsl_breaker_bucket_add_(rsl_breaker *b, uint64_t epoch)
+/* Adds a success to this thread's bucket, whatever stands in it. */
+RSL_NOINLINE_ void rsl_breaker_bucket_add_any_(const struct rsl_breaker_shard_ *shard,
+                                               uint64_t *bucket, uint32_t number)
 {
-    uint32_t shard = rsl_breaker_shard_(b), number = (uint32_t)(epoch >> 32);
-    uint64_t *bucket = &b->buckets_[shard * b->stride_ + (uint32_t)epoch];
-    uint64_t before = rsl_load_relaxed_(bucket), fresh = (uint64_t)number << 32;
+    uint64_t before = rsl_load_relaxed_(bucket);
     for (;;) {
         bool same = before >> 32 == number;
         if (same && (uint32_t)before == UINT32_MAX) return; /* full at four thousand million */
-        uint64_t after = same ? before + 1 : fresh + 1;
-        if (shard != RSL_BREAKER_SHARDS_) {
+        uint64_t after = same ? before + 1 : (uint64_t)number << 32 | 1;
+        if (!rsl_breaker_is_common_(shard)) {
             rsl_store_relaxed_(bucket, after);
             return;
         }
-        if (!same && before != 0 && (int32_t)(number - (uint32_t)(before >> 32)) < 0) return;
+        if (before != 0 && (int32_t)(number - (uint32_t)(before >> 32)) < 0) return; /* too late */
         if (rsl_cas_(bucket, &before, after)) return;
     }
+}
+
+/* The same, straight on when it owns the shard and has counted in this bucket before. `epoch` is
+   epoch_ as it was before word_ was compared. */
+static inline void rsl_breaker_bucket_add_(rsl_breaker *b, uint64_t epoch)
+{
+    struct rsl_breaker_shard_ *shard = rsl_breaker_shard_(b);
+    size_t row = (size_t)(shard - b->shards_) * b->stride_;
+    uint64_t *bucket = &b->buckets_[row + (uint32_t)epoch], before = rsl_load_relaxed_(bucket);
+    bool usual = before >> 32 == epoch >> 32 && (uint32_t)before != UINT32_MAX;
+    if (RSL_LIKELY_(usual && !rsl_breaker_is_common_(shard)))
+        rsl_store_relaxed_(bucket, before + 1);
+    else
+        rsl_breaker_bucket_add_any_(shard, bucket, (uint32_t)(epoch >> 32));
 }
 
 /* Lock held: brings the epoch up to now. */
@@ -1719,16 +1749,26 @@ static void rsl_breaker_ring_put_(rsl_breaker *b, uint64_t position, bool failed
 
 /* ---- calls in flight: a place each, so that calls that never return are seen ---- */
 
-/* A place among the common ones; none when a quarter of them in a row are taken. */
-RSL_NOINLINE_ uint64_t rsl_breaker_common_place_(rsl_breaker *b, uint64_t start)
+/* Release: who sees the start sees the generation. */
+static inline void rsl_breaker_flight_fill_(struct rsl_breaker_flight_ *flight, uint64_t word,
+                                            rsl_time now)
 {
-    uint64_t *hint = &b->flights_[RSL_BREAKER_FLIGHTS_];
+    rsl_store_relaxed_(&flight->word, word);
+    rsl_store_(&flight->start, (uint64_t)now + 1);
+}
+
+/* A place among the common ones, filled; none when a quarter of them in a row are taken. */
+RSL_NOINLINE_ uint64_t rsl_breaker_common_place_(rsl_breaker *b, uint64_t word, rsl_time now)
+{
+    uint64_t *hint = &b->flights_[RSL_BREAKER_FLIGHTS_].start;
     uint64_t first = rsl_load_relaxed_(hint); /* relaxed: only a hint */
     for (uint64_t i = 0; i < RSL_BREAKER_COMMON_ / 4; i++) {
         uint64_t common = (first + i) % RSL_BREAKER_COMMON_, empty = 0;
         uint64_t place = RSL_BREAKER_SHARDS_ * RSL_BREAKER_OWN_ + common;
-        if (rsl_load_relaxed_(&b->flights_[place]) != 0) continue;
-        if (!rsl_cas_(&b->flights_[place], &empty, start)) continue;
+        struct rsl_breaker_flight_ *flight = &b->flights_[place];
+        if (rsl_load_relaxed_(&flight->start) != 0) continue;
+        if (!rsl_cas_(&flight->start, &empty, rsl_breaker_reserved_)) continue;
+        rsl_breaker_flight_fill_(flight, word, now);
         rsl_store_relaxed_(hint, common + 1);
         return place + 1;
     }
@@ -1740,27 +1780,29 @@ RSL_NOINLINE_ uint64_t rsl_breaker_common_place_(rsl_breaker *b, uint64_t start)
    stays free till it does; relaxed, for nothing but the number is read there. */
 static void rsl_breaker_take_off_(rsl_breaker *b, rsl_breaker_permit *permit, rsl_time now)
 {
-    uint64_t start = (uint64_t)now + 1;
-    uint32_t shard = b->shards_ != NULL ? rsl_breaker_shard_(b) : RSL_BREAKER_SHARDS_;
+    size_t shard = RSL_BREAKER_SHARDS_; /* none, when it was made without any */
+    if (b->shards_ != NULL) shard = (size_t)(rsl_breaker_shard_(b) - b->shards_);
     permit->started = now;
-    for (uint64_t i = 0; i < RSL_BREAKER_OWN_ && shard < RSL_BREAKER_SHARDS_; i++) {
-        uint64_t place = shard * RSL_BREAKER_OWN_ + i;
-        if (rsl_load_relaxed_(&b->flights_[place]) != 0) continue;
-        rsl_store_relaxed_(&b->flights_[place], start);
+    for (size_t i = 0; i < RSL_BREAKER_OWN_ && shard < RSL_BREAKER_SHARDS_; i++) {
+        size_t place = shard * RSL_BREAKER_OWN_ + i;
+        if (rsl_load_relaxed_(&b->flights_[place].start) != 0) continue;
+        rsl_breaker_flight_fill_(&b->flights_[place], permit->generation, now);
         permit->private_ = place + 1;
         return;
     }
-    permit->private_ = rsl_breaker_common_place_(b, start);
+    permit->private_ = rsl_breaker_common_place_(b, permit->generation, now);
 }
 
 /* Frees the place, unless it was taken back. Should it be taken back and filled between the two
-   lines, or filled by a call that began in the same nanosecond, that call is watched no longer and
-   measured when it returns: nothing else is lost. */
+   lines, or filled by a call of this generation that began in the same nanosecond, that call is
+   watched no longer and measured when it returns: nothing else is lost. */
 static void rsl_breaker_land_(rsl_breaker *b, const rsl_breaker_permit *permit)
 {
     if (permit->private_ == rsl_breaker_none_) return;
-    uint64_t *flight = &b->flights_[permit->private_ - 1];
-    if (rsl_load_relaxed_(flight) == (uint64_t)permit->started + 1) rsl_store_relaxed_(flight, 0);
+    struct rsl_breaker_flight_ *flight = &b->flights_[permit->private_ - 1];
+    if (rsl_load_(&flight->start) == (uint64_t)permit->started + 1 &&
+        rsl_load_relaxed_(&flight->word) == permit->generation)
+        rsl_store_relaxed_(&flight->start, 0);
 }
 
 /* Lock held: how many calls of this generation are out for slow_after or longer. Sets due_: every
@@ -1771,12 +1813,12 @@ static uint32_t rsl_breaker_overdue_(rsl_breaker *b, rsl_time now)
     rsl_time lost_after = rsl_time_add_(slow_after, b->config_.probe_for);
     uint32_t overdue = 0;
     for (uint32_t i = 0; i < RSL_BREAKER_FLIGHTS_; i++) {
-        uint64_t word = rsl_load_relaxed_(&b->flights_[i]);
-        if (word == 0) continue;
-        rsl_time started = (rsl_time)(word - 1), age = now - started;
+        uint64_t start = rsl_load_(&b->flights_[i].start);
+        if (start == 0 || start == rsl_breaker_reserved_) continue;
+        rsl_time started = (rsl_time)(start - 1), age = now - started;
         rsl_time turns = rsl_time_add_(started, slow_after);
-        if (age >= lost_after) rsl_cas_(&b->flights_[i], &word, 0);
-        else if (age >= slow_after) overdue += started >= b->since_;
+        if (age >= lost_after) rsl_cas_(&b->flights_[i].start, &start, 0);
+        else if (age >= slow_after) overdue += rsl_load_relaxed_(&b->flights_[i].word) == b->word_;
         else if (turns < due) due = turns;
     }
     rsl_store_relaxed_(&b->due_, (uint64_t)due);
@@ -1796,10 +1838,6 @@ static rsl_time rsl_breaker_open_span_(rsl_breaker *b)
 
 static void rsl_breaker_clear_window_(rsl_breaker *b)
 {
-    for (uint32_t i = 0; b->flights_ != NULL && i < RSL_BREAKER_FLIGHTS_; i++) {
-        uint64_t word = rsl_load_relaxed_(&b->flights_[i]); /* of an earlier generation */
-        if (word != 0) rsl_cas_(&b->flights_[i], &word, 0);
-    }
     rsl_store_relaxed_(&b->streak_, 0);
     rsl_store_relaxed_(&b->fast_until_, 0);
     rsl_store_relaxed_(&b->due_, 0);
@@ -1838,7 +1876,6 @@ static void rsl_breaker_change_(rsl_breaker *b, rsl_breaker_state state, int sta
         break;
     default: break;
     }
-    b->since_ = now;
     rsl_store_relaxed_(&b->refuse_until_, (uint64_t)refuse_until);
     rsl_store_(&b->word_, generation << 3 | (1u + (uint32_t)state));
     rsl_breaker_note_(b, news, RSL_BREAKER_CHANGED, rsl_breaker_state_name_(state), status, now,
@@ -2023,11 +2060,13 @@ RSL_NOINLINE_ int rsl_breaker_enter_locked_(rsl_breaker *b, rsl_breaker_permit *
     return RSL_OK;
 }
 
-/* Everything but closed, untimed and uncounted. */
-RSL_NOINLINE_ int rsl_breaker_enter_slowly_(rsl_breaker *b, rsl_execution *e,
-                                        rsl_breaker_permit *permit)
+static int rsl_breaker_enter_(rsl_breaker *b, rsl_execution *e, rsl_breaker_permit *permit)
 {
-    uint64_t word = permit->generation, mode = rsl_breaker_mode_of_(b);
+    uint64_t word = rsl_load_(&b->word_); /* acquire: what the state was made of is seen */
+    uint64_t mode = rsl_breaker_mode_of_(b);
+    permit->generation = word;
+    permit->started = 0;
+    permit->private_ = 0;
     enum rsl_breaker_code_ code = rsl_breaker_code_of_(word);
     if (code == RSL_BREAKER_DEAD_) return RSL_EINVAL;
     bool admits = rsl_breaker_records_(word);
@@ -2051,17 +2090,17 @@ RSL_NOINLINE_ int rsl_breaker_enter_slowly_(rsl_breaker *b, rsl_execution *e,
     return rsl_breaker_enter_locked_(b, permit, now);
 }
 
-static inline int rsl_breaker_enter_(rsl_breaker *b, rsl_execution *e, rsl_breaker_permit *permit)
+/* The straight way in: true when the breaker is closed, does not time calls and judges them by
+   default; *word is then all that there is to the permit. */
+static inline bool rsl_breaker_enter_straight_(rsl_breaker *b, uint64_t *word)
 {
-    uint64_t word = rsl_load_(&b->word_); /* acquire: what the state was made of is seen */
-    permit->generation = word;
-    permit->started = 0;
-    permit->private_ = 0;
-    uint64_t slower = RSL_BREAKER_TIMED_ | RSL_BREAKER_COUNTED_;
-    if (RSL_LIKELY_(rsl_breaker_code_of_(word) == RSL_BREAKER_CLOSED_ &&
-                    (rsl_breaker_mode_of_(b) & slower) == 0))
-        return RSL_OK;
-    return rsl_breaker_enter_slowly_(b, e, permit);
+    *word = rsl_load_(&b->word_);
+    uint64_t mode = rsl_breaker_mode_of_(b);
+    if (RSL_UNLIKELY_(rsl_breaker_code_of_(*word) != RSL_BREAKER_CLOSED_)) return false;
+    if (RSL_UNLIKELY_((mode & (RSL_BREAKER_TIMED_ | RSL_BREAKER_CUSTOM_)) != 0)) return false;
+    if (mode & RSL_BREAKER_COUNTED_)
+        rsl_breaker_add_(rsl_breaker_shard_(b), RSL_BREAKER_ADMITTED_);
+    return true;
 }
 
 /* ---- report ---- */
@@ -2134,7 +2173,7 @@ static inline bool rsl_breaker_succeed_(rsl_breaker *b, uint64_t word, uint64_t 
     return rsl_load_relaxed_(&b->streak_) == 0; /* relaxed: a moment before a failure is as good */
 }
 
-/* Everything but an untimed success. */
+/* Any report of a permit that is not spent. */
 RSL_NOINLINE_ int rsl_breaker_leave_slowly_(rsl_breaker *b, rsl_execution *e,
                                         const rsl_breaker_permit *permit,
                                         enum rsl_breaker_outcome_ outcome, int status,
@@ -2150,52 +2189,26 @@ RSL_NOINLINE_ int rsl_breaker_leave_slowly_(rsl_breaker *b, rsl_execution *e,
         rsl_breaker_count_(b, outcome);
         return RSL_OK;
     }
-    rsl_time now = rsl_breaker_now_(b, e, mode);
+    bool later = records && !timed && outcome == RSL_BREAKER_SUCCEEDED_ &&
+                 (mode & RSL_BREAKER_TIME_WINDOW_) == 0; /* may need no time at all */
+    rsl_time now = later ? 0 : rsl_breaker_now_(b, e, mode);
     bool slow = timed && now - permit->started >= (rsl_time)rsl_load_relaxed_(&b->slow_after_);
-    if (timed && !slow && outcome == RSL_BREAKER_SUCCEEDED_ &&
-        now < (rsl_time)rsl_load_relaxed_(&b->due_) &&
-        rsl_breaker_succeed_(b, word, mode, now, &position)) {
+    bool due = timed && now >= (rsl_time)rsl_load_relaxed_(&b->due_);
+    if (records && !slow && !due && outcome == RSL_BREAKER_SUCCEEDED_ &&
+        position == rsl_breaker_none_ && rsl_breaker_succeed_(b, word, mode, now, &position)) {
         rsl_breaker_count_(b, outcome);
         return RSL_OK;
     }
+    if (later) now = rsl_breaker_now_(b, e, mode);
     return rsl_breaker_leave_locked_(b, permit, outcome, status, slow, position, now);
 }
 
-/* An untimed success of a closed or metrics-only generation. */
-RSL_NOINLINE_ int rsl_breaker_leave_well_(rsl_breaker *b, rsl_execution *e, uint64_t word,
-                                          uint64_t mode, int status)
+static int rsl_breaker_leave_(rsl_breaker *b, rsl_execution *e, rsl_breaker_permit *permit,
+                              enum rsl_breaker_outcome_ outcome, int status)
 {
-    uint64_t position = rsl_breaker_none_;
-    rsl_time now = mode & RSL_BREAKER_TIME_WINDOW_ ? rsl_breaker_now_(b, e, mode) : 0;
-    if (RSL_LIKELY_(rsl_breaker_succeed_(b, word, mode, now, &position))) {
-        if (mode & RSL_BREAKER_COUNTED_) rsl_breaker_count_(b, RSL_BREAKER_SUCCEEDED_);
-        return RSL_OK;
-    }
-    rsl_breaker_permit permit = {word, 0, 0};
-    return rsl_breaker_leave_slowly_(b, e, &permit, RSL_BREAKER_SUCCEEDED_, status, position);
-}
-
-/* The same for consecutive failures without totals: true when there is nothing to write. */
-static inline bool rsl_breaker_is_well_(const rsl_breaker *b, uint64_t word, uint64_t mode)
-{
-    uint64_t more = RSL_BREAKER_COUNT_WINDOW_ | RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_;
-    return (mode & more) == 0 && rsl_load_relaxed_(&b->streak_) == 0 &&
-           rsl_load_relaxed_(&b->word_) == word; /* relaxed: nothing is read or written after */
-}
-
-static inline int rsl_breaker_leave_(rsl_breaker *b, rsl_execution *e, rsl_breaker_permit *permit,
-                                     enum rsl_breaker_outcome_ outcome, int status)
-{
-    uint64_t word = permit->generation, mode = rsl_breaker_mode_of_(b);
-    if (word == 0) return RSL_EINVAL;
-    if (RSL_LIKELY_(outcome == RSL_BREAKER_SUCCEEDED_ && permit->private_ == 0 &&
-                    rsl_breaker_records_(word))) {
-        permit->generation = 0; /* the second report of a permit finds it spent */
-        if (RSL_LIKELY_(rsl_breaker_is_well_(b, word, mode))) return RSL_OK;
-        return rsl_breaker_leave_well_(b, e, word, mode, status);
-    }
     rsl_breaker_permit taken = *permit;
-    permit->generation = 0;
+    if (taken.generation == 0) return RSL_EINVAL;
+    permit->generation = 0; /* the second report of a permit finds it spent */
     return rsl_breaker_leave_slowly_(b, e, &taken, outcome, status, rsl_breaker_none_);
 }
 
@@ -2229,6 +2242,33 @@ static inline bool rsl_breaker_is_dead_(const rsl_breaker *breaker)
     return breaker == NULL || rsl_load_relaxed_(&breaker->word_) == 0;
 }
 
+/* The straight way out for a success that came in straight: true when it is done, which is when
+   the window says the same as before. *position: see rsl_breaker_succeed_. */
+static inline __attribute__((always_inline)) bool rsl_breaker_leave_straight_(rsl_breaker *b,
+                                                                              rsl_execution *e,
+                                                                              uint64_t word,
+                                                                              uint64_t *position)
+{
+    uint64_t mode = rsl_breaker_mode_of_(b);
+    rsl_time now = mode & RSL_BREAKER_TIME_WINDOW_ ? rsl_breaker_now_(b, e, mode) : 0;
+    *position = rsl_breaker_none_;
+    if (RSL_UNLIKELY_(!rsl_breaker_succeed_(b, word, mode, now, position))) return false;
+    if (mode & RSL_BREAKER_COUNTED_)
+        rsl_breaker_add_(rsl_breaker_shard_(b), RSL_BREAKER_SUCCEEDED_);
+    return true;
+}
+
+/* The rest of what came in straight. Returns the result. */
+RSL_NOINLINE_ int rsl_breaker_leave_late_(rsl_breaker *b, rsl_execution *e, uint64_t word,
+                                          int result, uint64_t position)
+{
+    rsl_breaker_permit permit = {word, 0, 0};
+    bool timed_out = e != NULL && e->private_.timed_out;
+    rsl_breaker_leave_slowly_(b, e, &permit, rsl_breaker_classify_(b, result, timed_out), result,
+                              position);
+    return result;
+}
+
 /* A call in whatever state and mode. */
 RSL_NOINLINE_ int rsl_breaker_call_any_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn, void *arg)
 {
@@ -2241,58 +2281,74 @@ RSL_NOINLINE_ int rsl_breaker_call_any_(rsl_breaker *b, const rsl_ctx *ctx, rsl_
     return result;
 }
 
-/* A call that the hot path of rsl_breaker_call saw fail. */
-RSL_NOINLINE_ int rsl_breaker_call_failed_(rsl_breaker *b, uint64_t word, int result)
-{
-    rsl_breaker_permit permit = {word, 0, 0};
-    rsl_breaker_leave_(b, NULL, &permit, rsl_breaker_classify_(b, result, false), result);
-    return result;
-}
-
 /* Refused without a lock, or any other call. */
 RSL_NOINLINE_ int rsl_breaker_call_unusual_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
                                             void *arg)
 {
-    uint64_t word = rsl_load_(&b->word_), mode = rsl_breaker_mode_of_(b);
-    bool limited = ctx->cancel != NULL || ctx->deadline != 0;
-    if (rsl_breaker_code_of_(word) != RSL_BREAKER_OPEN_ || limited)
+    enum rsl_breaker_code_ code = rsl_breaker_code_of_(rsl_load_(&b->word_));
+    bool may_refuse = code == RSL_BREAKER_OPEN_ || code == RSL_BREAKER_HALF_OPEN_;
+    if (!may_refuse || ctx->cancel != NULL || ctx->deadline != 0)
         return rsl_breaker_call_any_(b, ctx, fn, arg);
-    rsl_time now = rsl_breaker_now_(b, NULL, mode);
+    rsl_time now = rsl_breaker_now_(b, NULL, rsl_breaker_mode_of_(b));
     if (now >= (rsl_time)rsl_load_relaxed_(&b->refuse_until_))
         return rsl_breaker_call_any_(b, ctx, fn, arg);
     return rsl_breaker_refuse_(b, now);
 }
 
-/* The straight line is a closed breaker without totals or timing, and a success that changes
-   nothing; the rest is reached by tail calls, so that this function saves few registers. */
+/* The straight way saves few registers, because everything else is reached by a tail call. */
 int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *arg)
 {
-    rsl_breaker *b = breaker;
-    if (b == NULL || fn == NULL) return RSL_EINVAL;
+    uint64_t word, position;
+    if (breaker == NULL || fn == NULL) return RSL_EINVAL;
     ctx = rsl_ctx_or_unlimited_(ctx);
-    uint64_t word = rsl_load_(&b->word_), mode = rsl_breaker_mode_of_(b);
-    uint64_t more = RSL_BREAKER_COUNTED_ | RSL_BREAKER_TIMED_ | RSL_BREAKER_CUSTOM_;
-    if (RSL_UNLIKELY_(rsl_breaker_code_of_(word) != RSL_BREAKER_CLOSED_ || (mode & more) != 0 ||
-                      ctx->cancel != NULL || ctx->deadline != 0))
-        return rsl_breaker_call_unusual_(b, ctx, fn, arg);
+    if (RSL_UNLIKELY_(ctx->cancel != NULL || ctx->deadline != 0))
+        return rsl_breaker_call_any_(breaker, ctx, fn, arg);
+    if (RSL_UNLIKELY_(!rsl_breaker_enter_straight_(breaker, &word)))
+        return rsl_breaker_call_unusual_(breaker, ctx, fn, arg);
     int result = fn(ctx, arg);
-    if (RSL_UNLIKELY_(result != 0)) return rsl_breaker_call_failed_(b, word, result);
-    if (RSL_LIKELY_(rsl_breaker_is_well_(b, word, mode))) return 0;
-    return rsl_breaker_leave_well_(b, NULL, word, mode, 0);
+    if (RSL_UNLIKELY_(result != 0))
+        return rsl_breaker_leave_late_(breaker, NULL, word, result, rsl_breaker_none_);
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(breaker, NULL, word, &position)))
+        return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
+    return 0;
 }
 
 int rsl_breaker_allow(rsl_breaker *breaker, rsl_breaker_permit *permit)
 {
+    uint64_t word;
     if (breaker == NULL || permit == NULL) return RSL_EINVAL;
-    return rsl_breaker_enter_(breaker, NULL, permit);
+    if (RSL_UNLIKELY_(!rsl_breaker_enter_straight_(breaker, &word)))
+        return rsl_breaker_enter_(breaker, NULL, permit);
+    permit->generation = word;
+    permit->started = 0;
+    permit->private_ = 0;
+    return RSL_OK;
+}
+
+RSL_NOINLINE_ int rsl_breaker_report_any_(rsl_breaker *b, rsl_breaker_permit *permit, int result)
+{
+    if (rsl_breaker_is_dead_(b) || permit->generation == 0) return RSL_EINVAL;
+    return rsl_breaker_leave_(b, NULL, permit, rsl_breaker_classify_(b, result, false), result);
+}
+
+/* Did a success with this permit come in straight, so that it may leave so? */
+static inline bool rsl_breaker_is_straight_(const rsl_breaker *b, uint64_t word, uint64_t place)
+{
+    return rsl_breaker_code_of_(word) == RSL_BREAKER_CLOSED_ && place == 0 &&
+           (rsl_breaker_mode_of_(b) & RSL_BREAKER_CUSTOM_) == 0;
 }
 
 int rsl_breaker_report(rsl_breaker *breaker, rsl_breaker_permit *permit, int result)
 {
-    if (rsl_breaker_is_dead_(breaker) || permit == NULL) return RSL_EINVAL;
-    if (permit->generation == 0) return RSL_EINVAL; /* before the callbacks are asked */
-    return rsl_breaker_leave_(breaker, NULL, permit, rsl_breaker_classify_(breaker, result, false),
-                              result);
+    uint64_t position;
+    if (breaker == NULL || permit == NULL) return RSL_EINVAL;
+    uint64_t word = permit->generation;
+    if (RSL_UNLIKELY_(result != 0 || !rsl_breaker_is_straight_(breaker, word, permit->private_)))
+        return rsl_breaker_report_any_(breaker, permit, result);
+    permit->generation = 0;
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(breaker, NULL, word, &position)))
+        return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
+    return RSL_OK;
 }
 
 int rsl_breaker_cancel(rsl_breaker *breaker, rsl_breaker_permit *permit)
@@ -2441,7 +2497,8 @@ static void rsl_breaker_respan_(rsl_breaker *b, rsl_time span)
 
 /* Lock held; `room` and `flights` are memory that the new numbers need, or NULL. */
 static void rsl_breaker_adopt_(rsl_breaker *b, const rsl_breaker_config *config,
-                               struct rsl_breaker_probe_ **room, uint64_t **flights, rsl_time now,
+                               struct rsl_breaker_probe_ **room,
+                               struct rsl_breaker_flight_ **flights, rsl_time now,
                                rsl_breaker_news_ *news)
 {
     if (*room != NULL && config->probes_max > b->probes_room_) {
@@ -2476,7 +2533,7 @@ int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *conf
     rsl_lock_drop_(&breaker->lock_);
 
     struct rsl_breaker_probe_ *room = probes ? rsl_breaker_probes_new_(c.probes_max) : NULL;
-    uint64_t *flights = timing ? rsl_breaker_flights_new_() : NULL;
+    struct rsl_breaker_flight_ *flights = timing ? rsl_breaker_flights_new_() : NULL;
     int status = (probes && room == NULL) || (timing && flights == NULL) ? RSL_ENOMEM : RSL_OK;
     if (status == RSL_OK) {
         rsl_breaker_news_ news;
@@ -2494,39 +2551,52 @@ int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *conf
 
 /* ---- the layer. Slot: the permit ---- */
 
-static int rsl_breaker_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot)
+RSL_NOINLINE_ int rsl_breaker_layer_enter_any_(rsl_breaker *b, rsl_execution *e, rsl_slot *slot)
 {
-    rsl_breaker *b = (rsl_breaker *)self;
     rsl_breaker_permit permit;
-    if (b == NULL) return RSL_EINVAL;
     int status = rsl_breaker_enter_(b, e, &permit);
     slot->word[0] = permit.generation;
     slot->word[1] = (uint64_t)permit.started;
     slot->word[2] = permit.private_;
-    rsl_execution_timeless_(e);
     return status;
 }
 
-static void rsl_breaker_layer_end_(rsl_breaker *b, rsl_execution *e, const rsl_slot *slot,
-                                   enum rsl_breaker_outcome_ outcome)
+static int rsl_breaker_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot)
+{
+    rsl_breaker *b = (rsl_breaker *)self;
+    if (b == NULL) return RSL_EINVAL;
+    rsl_execution_timeless_(e);
+    if (RSL_UNLIKELY_(!rsl_breaker_enter_straight_(b, &slot->word[0])))
+        return rsl_breaker_layer_enter_any_(b, e, slot);
+    return RSL_OK;
+}
+
+RSL_NOINLINE_ int rsl_breaker_layer_leave_any_(rsl_breaker *b, rsl_execution *e,
+                                               const rsl_slot *slot, uint64_t position)
 {
     rsl_breaker_permit permit = {slot->word[0], (rsl_time)slot->word[1], slot->word[2]};
-    rsl_breaker_leave_(b, e, &permit, outcome, e->result);
+    enum rsl_breaker_outcome_ outcome = RSL_BREAKER_DROPPED_;
+    if (!e->refused) outcome = rsl_breaker_classify_(b, e->result, e->private_.timed_out);
+    rsl_breaker_leave_slowly_(b, e, &permit, outcome, e->result, position);
+    return RSL_DONE;
 }
 
 static int rsl_breaker_layer_leave_(void *self, rsl_execution *e, rsl_slot *slot)
 {
     rsl_breaker *b = (rsl_breaker *)self;
-    enum rsl_breaker_outcome_ outcome = RSL_BREAKER_DROPPED_;
-    if (RSL_LIKELY_(!e->refused))
-        outcome = rsl_breaker_classify_(b, e->result, e->private_.timed_out);
-    rsl_breaker_layer_end_(b, e, slot, outcome);
+    uint64_t word = slot->word[0], position;
+    bool success = e->result == 0 && !e->refused;
+    if (RSL_UNLIKELY_(!success || !rsl_breaker_is_straight_(b, word, slot->word[2])))
+        return rsl_breaker_layer_leave_any_(b, e, slot, rsl_breaker_none_);
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, e, word, &position)))
+        return rsl_breaker_layer_leave_any_(b, e, slot, position);
     return RSL_DONE;
 }
 
 static void rsl_breaker_layer_abandon_(void *self, rsl_execution *e, rsl_slot *slot)
 {
-    rsl_breaker_layer_end_((rsl_breaker *)self, e, slot, RSL_BREAKER_DROPPED_);
+    rsl_breaker_permit permit = {slot->word[0], (rsl_time)slot->word[1], slot->word[2]};
+    rsl_breaker_leave_((rsl_breaker *)self, e, &permit, RSL_BREAKER_DROPPED_, 0);
 }
 
 rsl_layer rsl_breaker_layer(rsl_breaker *breaker)

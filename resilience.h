@@ -282,6 +282,7 @@ struct rsl_execution {
         const char      *refuser;
         uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
         rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
         uint32_t         timeless;  /* a bit for each layer that does not read now in leave */
@@ -1198,15 +1199,16 @@ static inline void rsl_execution_unlisten_(rsl_execution *e)
 static inline void rsl_execution_settle_(rsl_execution *e)
 {
     struct rsl_execution_private_ *p = &e->private_;
-    while (p->place > 0) {
-        uint32_t inner = p->place - 1;
-        const rsl_layer *layer = &p->layers[inner];
+    const rsl_layer *layers = p->layers;
+    for (uint32_t place = p->place; place > 0; p->place = --place) {
+        const rsl_layer *layer = &layers[place - 1];
         e->wake_at = 0;
-        if (layer->type->leave(layer->self, e, &p->slots[inner]) == RSL_AGAIN) {
+        int next = layer->type->leave(layer->self, e, &p->slots[place - 1]);
+        if (RSL_UNLIKELY_(next == RSL_AGAIN)) {
+            p->again_at = e->wake_at;
             p->phase = RSL_PHASE_BACKOFF_;
             return;
         }
-        p->place = inner;
     }
     p->phase = RSL_PHASE_DONE_;
     rsl_execution_unlisten_(e);
@@ -1237,67 +1239,100 @@ static inline int rsl_execution_wait_(rsl_execution *e, rsl_time until)
     return RSL_WAIT;
 }
 
-/* Enters the layer at `place`, or starts the call. RSL_RUN, RSL_WAIT, or RSL_OK: look again. */
-static inline int rsl_execution_enter_(rsl_execution *e)
+/* The layer at `place` did not say RSL_OK. RSL_WAIT, or RSL_OK: look again. */
+RSL_NOINLINE_ int rsl_execution_not_entered_(rsl_execution *e, int status)
 {
     struct rsl_execution_private_ *p = &e->private_;
-    if (p->place == p->count) {
-        p->phase = RSL_PHASE_OUT_;
-        rsl_execution_wait_(e, RSL_FOREVER);
-        return RSL_RUN;
-    }
-    const rsl_layer *layer = &p->layers[p->place];
-    rsl_slot *slot = &p->slots[p->place];
-    if (p->phase == RSL_PHASE_ENTERING_) memset(slot, 0, sizeof *slot);
-    e->wake_at = RSL_FOREVER;
-    int status = layer->type->enter(layer->self, e, slot);
-    if (RSL_LIKELY_(status == RSL_OK)) {
-        p->phase = RSL_PHASE_ENTERING_;
-        p->place++;
+    if (status != RSL_WAIT) {
+        rsl_execution_refuse_(e, status, p->layers[p->place].type->kind);
         return RSL_OK;
     }
-    if (status == RSL_WAIT) {
-        p->phase = RSL_PHASE_WAITING_;
-        return rsl_execution_wait_(e, e->wake_at);
+    p->phase = RSL_PHASE_WAITING_;
+    return rsl_execution_wait_(e, e->wake_at);
+}
+
+/* From ENTERING straight inwards. RSL_RUN: the call is to start; RSL_WAIT; RSL_OK: look again. */
+static inline int rsl_execution_descend_(rsl_execution *e)
+{
+    struct rsl_execution_private_ *p = &e->private_;
+    const rsl_layer *layers = p->layers;
+    e->wake_at = RSL_FOREVER;
+    for (uint32_t place = p->place, count = p->count;; p->place = ++place) {
+        int spent = rsl_execution_spent_(e);
+        if (RSL_UNLIKELY_(spent != RSL_OK)) {
+            rsl_execution_refuse_(e, spent, "ctx");
+            return RSL_OK;
+        }
+        if (place == count) break;
+        rsl_slot *slot = &p->slots[place];
+        memset(slot, 0, sizeof *slot);
+        int status = layers[place].type->enter(layers[place].self, e, slot);
+        if (RSL_UNLIKELY_(status != RSL_OK)) return rsl_execution_not_entered_(e, status);
     }
-    rsl_execution_refuse_(e, status, layer->type->kind);
+    p->phase = RSL_PHASE_OUT_;
+    rsl_execution_wait_(e, RSL_FOREVER);
+    return RSL_RUN;
+}
+
+/* From WAITING: asks the layer again. As above. */
+static int rsl_execution_ask_again_(rsl_execution *e)
+{
+    struct rsl_execution_private_ *p = &e->private_;
+    const rsl_layer *layer = &p->layers[p->place];
+    int spent = rsl_execution_spent_(e);
+    if (spent != RSL_OK) {
+        rsl_execution_cut_wait_(e, spent);
+        return RSL_OK;
+    }
+    e->wake_at = RSL_FOREVER;
+    int status = layer->type->enter(layer->self, e, &p->slots[p->place]);
+    if (status != RSL_OK) return rsl_execution_not_entered_(e, status);
+    p->phase = RSL_PHASE_ENTERING_;
+    p->place++;
     return RSL_OK;
+}
+
+/* From BACKOFF: inwards again when it is time. As above. */
+static int rsl_execution_back_off_(rsl_execution *e)
+{
+    struct rsl_execution_private_ *p = &e->private_;
+    int spent = rsl_execution_spent_(e);
+    if (spent != RSL_OK) {
+        rsl_execution_cut_wait_(e, spent);
+        return RSL_OK;
+    }
+    if (e->now < p->again_at) return rsl_execution_wait_(e, p->again_at);
+    p->phase = RSL_PHASE_ENTERING_;
+    p->timed_out = e->refused = false;
+    p->refuser = NULL;
+    return RSL_OK;
+}
+
+RSL_NOINLINE_ int rsl_execution_advance_slowly_(rsl_execution *e)
+{
+    for (;;) {
+        int next = RSL_OK;
+        switch (e->private_.phase) {
+        case RSL_PHASE_ENTERING_: next = rsl_execution_descend_(e); break;
+        case RSL_PHASE_WAITING_:  next = rsl_execution_ask_again_(e); break;
+        case RSL_PHASE_BACKOFF_:  next = rsl_execution_back_off_(e); break;
+        case RSL_PHASE_OUT_:
+            rsl_execution_wait_(e, RSL_FOREVER);
+            return rsl_execution_spent_(e) != RSL_OK ? RSL_STOP : RSL_WAIT;
+        default: return RSL_DONE;
+        }
+        if (next != RSL_OK) return next;
+    }
 }
 
 /* Goes on as far as it can at e->now. */
 static inline int rsl_execution_advance_(rsl_execution *e)
 {
-    struct rsl_execution_private_ *p = &e->private_;
-    for (;;) {
-        if (p->phase == RSL_PHASE_DONE_) return RSL_DONE;
-        int spent = rsl_execution_spent_(e), next;
-        switch (p->phase) {
-        case RSL_PHASE_OUT_:
-            rsl_execution_wait_(e, RSL_FOREVER);
-            return spent != RSL_OK ? RSL_STOP : RSL_WAIT;
-        case RSL_PHASE_BACKOFF_:
-            if (spent != RSL_OK) {
-                rsl_execution_cut_wait_(e, spent);
-            } else if (e->now < e->wake_at) {
-                return rsl_execution_wait_(e, e->wake_at);
-            } else {
-                p->phase = RSL_PHASE_ENTERING_;
-                p->timed_out = e->refused = false;
-                p->refuser = NULL;
-            }
-            break;
-        default:
-            if (spent == RSL_OK) {
-                next = rsl_execution_enter_(e);
-                if (next != RSL_OK) return next;
-            } else if (p->phase == RSL_PHASE_WAITING_) {
-                rsl_execution_cut_wait_(e, spent);
-            } else {
-                rsl_execution_refuse_(e, spent, "ctx");
-            }
-            break;
-        }
+    if (RSL_LIKELY_(e->private_.phase == RSL_PHASE_ENTERING_)) {
+        int next = rsl_execution_descend_(e);
+        if (RSL_LIKELY_(next != RSL_OK)) return next;
     }
+    return rsl_execution_advance_slowly_(e);
 }
 
 static bool rsl_layers_are_sound_(const rsl_layer *layers, size_t count)

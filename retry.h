@@ -276,6 +276,7 @@ struct rsl_execution {
         const char      *refuser;
         uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
         rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
         uint32_t         timeless;  /* a bit for each layer that does not read now in leave */
@@ -1247,6 +1248,12 @@ bool rsl_retry_budget_fail(rsl_retry_budget *budget)
     return after > budget->max_ - after; /* twice the rest is more than all of it */
 }
 
+/* Has a success anything to give back? Relaxed: full a moment ago is as good. */
+static inline bool rsl_retry_budget_is_short_(const rsl_retry_budget *budget)
+{
+    return budget != NULL && rsl_load_relaxed_(&budget->tokens_) != budget->max_;
+}
+
 void rsl_retry_budget_succeed(rsl_retry_budget *budget)
 {
     if (budget == NULL) return;
@@ -1511,9 +1518,8 @@ int rsl_retry_call(rsl_retry *retry, const rsl_ctx *ctx, rsl_fn fn, void *arg)
         return rsl_retry_call_limited_(retry, ctx, fn, arg);
     int result = fn(&first, arg);
     if (RSL_UNLIKELY_(result != 0)) return rsl_retry_call_failed_(retry, fn, arg, result);
-    rsl_retry_budget *budget = retry->config_.budget;
-    if (budget != NULL && RSL_UNLIKELY_(rsl_load_relaxed_(&budget->tokens_) != budget->max_))
-        rsl_retry_budget_succeed(budget); /* relaxed: a full budget a moment ago is as good */
+    if (RSL_UNLIKELY_(rsl_retry_budget_is_short_(retry->config_.budget)))
+        rsl_retry_budget_succeed(retry->config_.budget);
     return 0;
 }
 
@@ -1544,7 +1550,7 @@ static void rsl_retry_abandon_(void *self, rsl_execution *e, rsl_slot *slot)
 }
 
 /* True when the failure is to be repeated: e->wake_at and the attempt are set. */
-RSL_NOINLINE_ bool rsl_retry_leave_failed_(rsl_retry *retry, rsl_execution *e, rsl_slot *slot)
+static bool rsl_retry_leave_failed_(rsl_retry *retry, rsl_execution *e, rsl_slot *slot)
 {
     bool timed_out = e->private_.timed_out;
     if (e->refused && !timed_out && !retry->config_.retry_refusals) return false;
@@ -1559,16 +1565,25 @@ RSL_NOINLINE_ bool rsl_retry_leave_failed_(rsl_retry *retry, rsl_execution *e, r
     return true;
 }
 
-static int rsl_retry_leave_(void *self, rsl_execution *e, rsl_slot *slot)
+RSL_NOINLINE_ int rsl_retry_leave_any_(rsl_retry *retry, rsl_execution *e, rsl_slot *slot)
 {
-    rsl_retry *retry = (rsl_retry *)self;
-    if (RSL_UNLIKELY_(e->result != 0)) {
+    if (e->result != 0) {
         if (rsl_retry_leave_failed_(retry, e, slot)) return RSL_AGAIN;
     } else if (!e->refused) {
         uint32_t attempt = (uint32_t)slot->word[0];
         rsl_retry_succeed_(retry, attempt, attempt > 1 ? rsl_execution_now_(e) : 0);
     }
-    rsl_retry_abandon_(self, e, slot);
+    rsl_retry_abandon_(retry, e, slot);
+    return RSL_DONE;
+}
+
+static int rsl_retry_leave_(void *self, rsl_execution *e, rsl_slot *slot)
+{
+    rsl_retry *retry = (rsl_retry *)self;
+    bool first = e->result == 0 && (uint32_t)slot->word[0] == 1;
+    if (RSL_UNLIKELY_(!first || rsl_retry_budget_is_short_(retry->config_.budget)))
+        return rsl_retry_leave_any_(retry, e, slot);
+    rsl_retry_abandon_(retry, e, slot);
     return RSL_DONE;
 }
 

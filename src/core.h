@@ -255,6 +255,7 @@ struct rsl_execution {
         const char      *refuser;
         uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
         rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
         uint32_t         timeless;  /* a bit for each layer that does not read now in leave */
