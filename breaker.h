@@ -478,8 +478,8 @@ RSL_API rsl_breaker_config rsl_breaker_config_resolve(const rsl_breaker_config *
 /* Makes a closed breaker. The config is copied; what it points to stays the caller's. NULL config:
    all defaults. RSL_EINVAL: breaker is NULL or the config is wrong (rsl_breaker_config_check says
    how); RSL_ENOMEM; RSL_ESYS: no lock. After a failure the object is unusable but safe to deinit.
-   Allocates, here only: 8 bytes per call of a count window, 150 per bucket of a time window, 1.3
-   KB for totals, 2 KB for slow calls. */
+   Allocates, here and in reconfigure only: 8 bytes per call of a count window, 160 per bucket of a
+   time window, 1.1 KB for totals, 8 KB for timing calls. */
 RSL_API int rsl_breaker_init(rsl_breaker *breaker, const rsl_breaker_config *config);
 
 /* Ends it and frees its memory; nobody may be using it any more. Permits still out may be
@@ -576,7 +576,8 @@ RSL_API int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_conf
 
 #define RSL_LIKELY_(x)   __builtin_expect(!!(x), 1)
 #define RSL_UNLIKELY_(x) __builtin_expect(!!(x), 0)
-#define RSL_NOINLINE_        static __attribute__((noinline, unused))
+#define RSL_NOINLINE_    static __attribute__((noinline, unused)) /* off the usual way */
+#define RSL_INLINE_      static inline __attribute__((always_inline))
 
 #ifdef RSL_SCHEDULER_H
 /* A schedule explorer takes the place of this block: it defines the same functions, each of which
@@ -1442,7 +1443,8 @@ static int rsl_breaker_allocate_(rsl_breaker *b)
     const rsl_breaker_config *c = &b->config_;
     bool count = c->window == RSL_WINDOW_COUNT, time = c->window == RSL_WINDOW_TIME;
     bool shards = time || !c->uncounted || c->slow_after != RSL_FOREVER;
-    size_t all = RSL_BREAKER_SHARDS_ + 1, stride = rsl_breaker_lines_(c->window_buckets * 8);
+    size_t all = RSL_BREAKER_SHARDS_ + 1;
+    size_t stride = rsl_breaker_lines_(c->window_buckets * sizeof(uint64_t));
     size_t position = count ? RSL_BREAKER_LINE_ : 0;
     size_t ring = count ? rsl_breaker_lines_(c->window_calls * sizeof(uint64_t)) : 0;
     size_t totals = shards ? all * sizeof(struct rsl_breaker_shard_) : 0;
@@ -1611,9 +1613,16 @@ static inline void rsl_breaker_add_(struct rsl_breaker_shard_ *shard,
     else rsl_store_relaxed_(count, rsl_load_relaxed_(count) + 1);
 }
 
+/* Where this thread keeps totals; NULL: nowhere. */
+static inline struct rsl_breaker_shard_ *rsl_breaker_totals_(rsl_breaker *b)
+{
+    return rsl_breaker_mode_of_(b) & RSL_BREAKER_COUNTED_ ? rsl_breaker_shard_(b) : NULL;
+}
+
 static inline void rsl_breaker_count_(rsl_breaker *b, enum rsl_breaker_outcome_ what)
 {
-    if (!b->config_.uncounted) rsl_breaker_add_(rsl_breaker_shard_(b), what);
+    struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(b);
+    if (mine != NULL) rsl_breaker_add_(mine, what);
 }
 
 static uint64_t rsl_breaker_total_(const rsl_breaker *b, enum rsl_breaker_outcome_ what)
@@ -1777,7 +1786,7 @@ RSL_NOINLINE_ uint64_t rsl_breaker_common_place_(rsl_breaker *b, uint64_t word, 
 
 /* Notes the start of a call: private_ becomes its place + 1, or none when none is free: such a
    call is measured when it returns. In its own shard only this thread fills places, so a free one
-   stays free till it does; relaxed, for nothing but the number is read there. */
+   stays free till it does. */
 static void rsl_breaker_take_off_(rsl_breaker *b, rsl_breaker_permit *permit, rsl_time now)
 {
     size_t shard = RSL_BREAKER_SHARDS_; /* none, when it was made without any */
@@ -2090,17 +2099,20 @@ static int rsl_breaker_enter_(rsl_breaker *b, rsl_execution *e, rsl_breaker_perm
     return rsl_breaker_enter_locked_(b, permit, now);
 }
 
-/* The straight way in: true when the breaker is closed, does not time calls and judges them by
-   default; *word is then all that there is to the permit. */
-static inline bool rsl_breaker_enter_straight_(rsl_breaker *b, uint64_t *word)
+/* The straight way in is open when the breaker is closed, does not time calls and judges them by
+   default; the word is then all that there is to the permit. */
+static inline bool rsl_breaker_may_enter_straight_(uint64_t word, uint64_t mode)
 {
-    *word = rsl_load_(&b->word_);
-    uint64_t mode = rsl_breaker_mode_of_(b);
-    if (RSL_UNLIKELY_(rsl_breaker_code_of_(*word) != RSL_BREAKER_CLOSED_)) return false;
-    if (RSL_UNLIKELY_((mode & (RSL_BREAKER_TIMED_ | RSL_BREAKER_CUSTOM_)) != 0)) return false;
-    if (mode & RSL_BREAKER_COUNTED_)
-        rsl_breaker_add_(rsl_breaker_shard_(b), RSL_BREAKER_ADMITTED_);
-    return true;
+    return rsl_breaker_code_of_(word) == RSL_BREAKER_CLOSED_ &&
+           (mode & (RSL_BREAKER_TIMED_ | RSL_BREAKER_CUSTOM_)) == 0;
+}
+
+/* Counts the entry. Returns where this thread keeps totals; NULL: nowhere. */
+static inline struct rsl_breaker_shard_ *rsl_breaker_enter_straight_(rsl_breaker *b)
+{
+    struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(b);
+    if (mine != NULL) rsl_breaker_add_(mine, RSL_BREAKER_ADMITTED_);
+    return mine;
 }
 
 /* ---- report ---- */
@@ -2244,17 +2256,14 @@ static inline bool rsl_breaker_is_dead_(const rsl_breaker *breaker)
 
 /* The straight way out for a success that came in straight: true when it is done, which is when
    the window says the same as before. *position: see rsl_breaker_succeed_. */
-static inline __attribute__((always_inline)) bool rsl_breaker_leave_straight_(rsl_breaker *b,
-                                                                              rsl_execution *e,
-                                                                              uint64_t word,
-                                                                              uint64_t *position)
+RSL_INLINE_ bool rsl_breaker_leave_straight_(rsl_breaker *b, rsl_execution *e, uint64_t word,
+                                             struct rsl_breaker_shard_ *mine, uint64_t *position)
 {
     uint64_t mode = rsl_breaker_mode_of_(b);
     rsl_time now = mode & RSL_BREAKER_TIME_WINDOW_ ? rsl_breaker_now_(b, e, mode) : 0;
     *position = rsl_breaker_none_;
     if (RSL_UNLIKELY_(!rsl_breaker_succeed_(b, word, mode, now, position))) return false;
-    if (mode & RSL_BREAKER_COUNTED_)
-        rsl_breaker_add_(rsl_breaker_shard_(b), RSL_BREAKER_SUCCEEDED_);
+    if (mine != NULL) rsl_breaker_add_(mine, RSL_BREAKER_SUCCEEDED_);
     return true;
 }
 
@@ -2295,30 +2304,55 @@ RSL_NOINLINE_ int rsl_breaker_call_unusual_(rsl_breaker *b, const rsl_ctx *ctx, 
     return rsl_breaker_refuse_(b, now);
 }
 
-/* The straight way saves few registers, because everything else is reached by a tail call. */
-int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *arg)
+/* What costs least: closed, consecutive failures, no totals. It saves two registers only. */
+RSL_NOINLINE_ int rsl_breaker_call_consecutive_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
+                                                void *arg, uint64_t word)
 {
-    uint64_t word, position;
-    if (breaker == NULL || fn == NULL) return RSL_EINVAL;
-    ctx = rsl_ctx_or_unlimited_(ctx);
-    if (RSL_UNLIKELY_(ctx->cancel != NULL || ctx->deadline != 0))
-        return rsl_breaker_call_any_(breaker, ctx, fn, arg);
-    if (RSL_UNLIKELY_(!rsl_breaker_enter_straight_(breaker, &word)))
-        return rsl_breaker_call_unusual_(breaker, ctx, fn, arg);
+    int result = fn(ctx, arg);
+    /* relaxed: nothing is read or written after */
+    if (RSL_LIKELY_(result == 0 && rsl_load_relaxed_(&b->streak_) == 0 &&
+                    rsl_load_relaxed_(&b->word_) == word))
+        return 0;
+    return rsl_breaker_leave_late_(b, NULL, word, result, rsl_breaker_none_);
+}
+
+/* Closed, untimed, judged by default. */
+RSL_NOINLINE_ int rsl_breaker_call_straight_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
+                                             void *arg, uint64_t word)
+{
+    uint64_t position;
+    struct rsl_breaker_shard_ *mine = rsl_breaker_enter_straight_(b);
     int result = fn(ctx, arg);
     if (RSL_UNLIKELY_(result != 0))
-        return rsl_breaker_leave_late_(breaker, NULL, word, result, rsl_breaker_none_);
-    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(breaker, NULL, word, &position)))
-        return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
+        return rsl_breaker_leave_late_(b, NULL, word, result, rsl_breaker_none_);
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, NULL, word, mine, &position)))
+        return rsl_breaker_leave_late_(b, NULL, word, 0, position);
     return 0;
+}
+
+/* Only sends each call its way, by tail calls, so that none pays for what another needs. */
+int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *arg)
+{
+    rsl_breaker *b = breaker;
+    if (b == NULL || fn == NULL) return RSL_EINVAL;
+    ctx = rsl_ctx_or_unlimited_(ctx);
+    if (RSL_UNLIKELY_(ctx->cancel != NULL || ctx->deadline != 0))
+        return rsl_breaker_call_any_(b, ctx, fn, arg);
+    uint64_t word = rsl_load_(&b->word_), mode = rsl_breaker_mode_of_(b);
+    if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, mode)))
+        return rsl_breaker_call_unusual_(b, ctx, fn, arg);
+    if ((mode & ~(uint64_t)RSL_BREAKER_CLOCKED_) == 0)
+        return rsl_breaker_call_consecutive_(b, ctx, fn, arg, word);
+    return rsl_breaker_call_straight_(b, ctx, fn, arg, word);
 }
 
 int rsl_breaker_allow(rsl_breaker *breaker, rsl_breaker_permit *permit)
 {
-    uint64_t word;
     if (breaker == NULL || permit == NULL) return RSL_EINVAL;
-    if (RSL_UNLIKELY_(!rsl_breaker_enter_straight_(breaker, &word)))
+    uint64_t word = rsl_load_(&breaker->word_);
+    if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, rsl_breaker_mode_of_(breaker))))
         return rsl_breaker_enter_(breaker, NULL, permit);
+    rsl_breaker_enter_straight_(breaker);
     permit->generation = word;
     permit->started = 0;
     permit->private_ = 0;
@@ -2346,7 +2380,8 @@ int rsl_breaker_report(rsl_breaker *breaker, rsl_breaker_permit *permit, int res
     if (RSL_UNLIKELY_(result != 0 || !rsl_breaker_is_straight_(breaker, word, permit->private_)))
         return rsl_breaker_report_any_(breaker, permit, result);
     permit->generation = 0;
-    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(breaker, NULL, word, &position)))
+    struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(breaker);
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(breaker, NULL, word, mine, &position)))
         return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
     return RSL_OK;
 }
@@ -2565,9 +2600,12 @@ static int rsl_breaker_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot
 {
     rsl_breaker *b = (rsl_breaker *)self;
     if (b == NULL) return RSL_EINVAL;
+    uint64_t word = rsl_load_(&b->word_);
     rsl_execution_timeless_(e);
-    if (RSL_UNLIKELY_(!rsl_breaker_enter_straight_(b, &slot->word[0])))
+    if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, rsl_breaker_mode_of_(b))))
         return rsl_breaker_layer_enter_any_(b, e, slot);
+    rsl_breaker_enter_straight_(b);
+    slot->word[0] = word; /* the rest of the permit is 0, as the slot is */
     return RSL_OK;
 }
 
@@ -2588,7 +2626,7 @@ static int rsl_breaker_layer_leave_(void *self, rsl_execution *e, rsl_slot *slot
     bool success = e->result == 0 && !e->refused;
     if (RSL_UNLIKELY_(!success || !rsl_breaker_is_straight_(b, word, slot->word[2])))
         return rsl_breaker_layer_leave_any_(b, e, slot, rsl_breaker_none_);
-    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, e, word, &position)))
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, e, word, rsl_breaker_totals_(b), &position)))
         return rsl_breaker_layer_leave_any_(b, e, slot, position);
     return RSL_DONE;
 }

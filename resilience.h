@@ -495,7 +495,8 @@ RSL_API int rsl_policy_check(const rsl_layer *layers, size_t count, const char *
 
 #define RSL_LIKELY_(x)   __builtin_expect(!!(x), 1)
 #define RSL_UNLIKELY_(x) __builtin_expect(!!(x), 0)
-#define RSL_NOINLINE_        static __attribute__((noinline, unused))
+#define RSL_NOINLINE_    static __attribute__((noinline, unused)) /* off the usual way */
+#define RSL_INLINE_      static inline __attribute__((always_inline))
 
 #ifdef RSL_SCHEDULER_H
 /* A schedule explorer takes the place of this block: it defines the same functions, each of which

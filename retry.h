@@ -525,7 +525,8 @@ RSL_API bool rsl_retry_budget_has(const rsl_retry_budget *budget);
 
 #define RSL_LIKELY_(x)   __builtin_expect(!!(x), 1)
 #define RSL_UNLIKELY_(x) __builtin_expect(!!(x), 0)
-#define RSL_NOINLINE_        static __attribute__((noinline, unused))
+#define RSL_NOINLINE_    static __attribute__((noinline, unused)) /* off the usual way */
+#define RSL_INLINE_      static inline __attribute__((always_inline))
 
 #ifdef RSL_SCHEDULER_H
 /* A schedule explorer takes the place of this block: it defines the same functions, each of which
