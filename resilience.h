@@ -386,9 +386,10 @@ RSL_API void rsl_execution_done(rsl_execution *execution, int result);
 
 /* ---- the same without blocking, for event loops; one call is out at a time ---- */
 
-/* After begin, before the first step: wake(user) is called when a wait has ended or the ctx is
-   cancelled. It may come from any thread, early or for nothing, until the execution is done or
-   abandoned, not after; it must only post, as to a queue or a pipe. */
+/* For executions that are stepped, after begin and before the first step: wake(user) is called
+   when a wait has ended or the ctx is cancelled, at once if it is already. It may come from any
+   thread, early or for nothing, until the execution is done or abandoned, not after; it must only
+   post, as to a queue or a pipe. */
 RSL_API void rsl_execution_wake_by(rsl_execution *execution, void (*wake)(void *user), void *user);
 
 /* Goes on at the time `now`, on the clock of the deadlines. Never blocks. Returns
@@ -435,8 +436,8 @@ typedef struct rsl_fallback {
 } rsl_fallback;
 
 /* fn(result, user) is called with any result but 0, refusals included; what it returns is the
-   result, and counts as made by a layer when it differs. RSL_EINVAL: fallback or fn is NULL; a
-   layer of it then refuses with RSL_EINVAL. Nothing to deinit. */
+   result, and errno is as fn left it; it counts as made by a layer when it differs. RSL_EINVAL:
+   fallback or fn is NULL; a layer of it then refuses with RSL_EINVAL. Nothing to deinit. */
 RSL_API int rsl_fallback_init(rsl_fallback *fallback, int (*fn)(int result, void *user),
                               void *user);
 RSL_API rsl_layer rsl_fallback_layer(rsl_fallback *fallback);
@@ -1305,6 +1306,7 @@ static int rsl_execution_back_off_(rsl_execution *e)
     if (e->now < p->again_at) return rsl_execution_wait_(e, p->again_at);
     p->phase = RSL_PHASE_ENTERING_;
     p->timed_out = e->refused = false;
+    p->timeless &= (1u << p->place) - 1; /* the layers inside promise anew */
     p->refuser = NULL;
     return RSL_OK;
 }
@@ -1427,6 +1429,7 @@ void rsl_execution_wake_by(rsl_execution *execution, void (*wake)(void *user), v
     e->private_.listener.wake = wake;
     e->private_.listener.user = user;
     e->private_.listening = rsl_cancel_listen_(e->ctx.cancel, &e->private_.listener);
+    if (!e->private_.listening) wake(user); /* it has fired: nobody else would tell */
 }
 
 int rsl_execution_step(rsl_execution *execution, rsl_time now)
