@@ -136,9 +136,9 @@ RSL_CORE_API const char *rsl_strerror(int status);
 
 /* ---- clocks ---- */
 
-/* An injected time source; a NULL pointer or a zeroed struct means the real monotonic clock. With
-   one, everything runs in virtual time. Both functions may be called from any thread that uses the
-   object they were given to. */
+/* An injected time source, never negative; a NULL pointer or a zeroed struct means the real
+   monotonic clock. With one, everything runs in virtual time. Both functions may be called from
+   any thread that uses the object they were given to. */
 typedef struct rsl_clock {
     rsl_time (*now)(void *user);                         /* never goes back */
     void     (*sleep_until)(void *user, rsl_time until); /* until now() >= until, or less */
@@ -154,6 +154,10 @@ RSL_CORE_API rsl_time rsl_now(void);
 typedef struct rsl_waiter rsl_waiter;
 typedef struct rsl_cancel rsl_cancel;
 
+/* A word that threads share. Some 32-bit platforms align uint64_t to 4 bytes only, where it can be
+   torn. */
+typedef uint64_t rsl_word_ __attribute__((aligned(8)));
+
 /* A wait in the memory of whoever waits. Its states: QUEUED -> WAKING (set under the granter's
    lock) -> wake() -> WOKEN, the granter's last touch. Whoever re-enters or abandons takes WAKING
    as granted and first waits for WOKEN, so that the memory is free to reuse on return. wake only
@@ -163,7 +167,7 @@ struct rsl_waiter {
     void (*wake)(void *user);
     void  *user;
     struct rsl_waiter_private_ {
-        uint64_t    state;       /* atomic; leaves QUEUED only under the lock of its list */
+        rsl_word_   state;       /* atomic; leaves QUEUED only under the lock of its list */
         rsl_waiter *next, *prev; /* guarded by that lock */
         uint64_t    word[3];     /* the granter's own use, guarded by that lock */
     } private_;
@@ -176,7 +180,7 @@ typedef struct rsl_lock_ { uint64_t word[8]; } rsl_lock_; /* room for any platfo
    move between init and deinit. */
 struct rsl_cancel {
     uint64_t     ready_;     /* set by init */
-    uint64_t     fired_;     /* atomic: 0, then 1 for good */
+    rsl_word_    fired_;     /* atomic: 0, then 1 for good */
     uint32_t     firing_;    /* calls of fire still waking listeners; guarded by lock_ */
     rsl_waiters_ listeners_; /* guarded by lock_; stays empty once fired_ is 1 and firing_ 0 */
     rsl_cancel  *parent_;    /* fixed by init */
@@ -198,9 +202,10 @@ RSL_CORE_API void rsl_cancel_fire(rsl_cancel *cancel);
 /* Whether the token has fired. NULL: false. From any thread; one load. */
 RSL_CORE_API bool rsl_cancel_fired(const rsl_cancel *cancel);
 
-/* Ends the token: unhooks it from its parent and waits for a rsl_cancel_fire in progress to leave
-   it. Nothing may wait under it any more. The memory is the caller's again. NULL and uninitialised
-   tokens are passed over. Not from within a wake. */
+/* Ends the token: unhooks it from its parent, and waits for a fire in progress to leave it if that
+   has begun to wake. No call of fire may begin any more, and nothing may wait or hang under the
+   token (asserted). The memory is the caller's again. NULL and uninitialised tokens are passed
+   over. Not from within a wake. */
 RSL_CORE_API void rsl_cancel_deinit(rsl_cancel *cancel);
 
 /* ---- what a call may use up ---- */
@@ -265,7 +270,8 @@ typedef struct rsl_layer_type {
     /* e->result is in; may change it. RSL_DONE: go on outwards. RSL_AGAIN: inwards again at
        e->wake_at. Not called on the layer that refused. */
     int  (*leave)(void *self, rsl_execution *e, rsl_slot *slot);
-    /* Entered or waiting, and never to be left: undo, count nothing. */
+    /* Entered or waiting, and never to be left: undo, count nothing. Like leave, it restores what
+       enter changed in e->ctx. */
     void (*abandon)(void *self, rsl_execution *e, rsl_slot *slot);
 } rsl_layer_type;
 
@@ -286,8 +292,8 @@ struct rsl_execution {
     struct rsl_execution_private_ {
         const rsl_layer *layers;
         const char      *refuser;
-        uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
-        rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_word_        park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
+        rsl_waiter       listener;  /* between rsl_execution_wake_by and the end */
         rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
@@ -295,7 +301,8 @@ struct rsl_execution {
         uint8_t          phase;
         bool             stale;     /* now is from before the call */
         bool             timed_out; /* the failure under way is that of an inner timeout */
-        bool             listening;
+        bool             wait_cut;  /* while the layer that waited is abandoned for it */
+        rsl_cancel      *listened;  /* the token that the listener is under; NULL: none */
         rsl_slot         slots[RSL_LAYERS_MAX];
     } private_;
 };
@@ -386,8 +393,9 @@ typedef struct rsl_breaker_config {
                                       window_calls (10, or window_calls if that is less) */
     double      failure_rate;      /* opens at or above, above 0, at most 1 (0.5) */
     rsl_time    slow_after;        /* a call at or above this is slow; in a consecutive window it
-                                      counts as a failure (RSL_FOREVER: not measured, no clock
-                                      read for it) */
+                                      counts as a failure; at most 512 calls in flight are watched,
+                                      272 of one thread, the rest are measured when they return
+                                      (RSL_FOREVER: not measured, no clock read for it) */
     double      slow_rate;         /* opens at or above, above 0, at most 1 (1.0) */
     rsl_time    open_for;          /* refusal before the first probe; RSL_NONE: none (30 s) */
     double      open_multiplier;   /* growth on each re-opening without a close between, >= 1
@@ -406,7 +414,8 @@ typedef struct rsl_breaker_config {
     bool      (*is_ignored)(int result, void *user); /* neither failure nor success; asked first
                                       (none) */
     void       *user;              /* given to the two above */
-    rsl_clock    clock;            /* only `now` is used (real: coarse, precise with slow_after) */
+    rsl_clock    clock;            /* only `now` is used; must be that of the executions it is used
+                                      in, if any (real: coarse, precise with slow_after) */
     rsl_random   random;           /* for open_jitter (a generator of the object's own) */
     rsl_observer observer;         /* told of enum rsl_breaker_event (none) */
 } rsl_breaker_config;
@@ -428,7 +437,8 @@ typedef struct rsl_breaker_permit {
 
 typedef struct rsl_breaker_stats {
     rsl_breaker_state state;
-    uint32_t calls, failures, slow; /* in the window; consecutive: calls = failures = the streak */
+    uint32_t calls, failures, slow; /* in the window, with the calls in flight that are slow;
+                                       consecutive: failures is the streak, slow those in flight */
     uint32_t in_flight;             /* permits neither reported nor cancelled */
     double   failure_rate, slow_rate; /* -1 below calls_min, and for consecutive failures */
     uint64_t succeeded, failed, ignored, refused, opened; /* since init */
@@ -436,34 +446,34 @@ typedef struct rsl_breaker_stats {
 
 /* A value object: must not move between init and deinit. Shared by any number of threads. */
 struct rsl_breaker {
-    uint64_t word_;         /* atomic: generation << 3 | code; changed under lock_; 0: no object */
-    uint64_t mode_;         /* atomic, written under lock_: bits of enum rsl_breaker_mode_ */
-    uint64_t streak_;       /* atomic, written under lock_: failures in a row */
-    uint64_t refuse_until_; /* atomic, written under lock_: till then no permit can be had */
-    uint64_t epoch_;        /* atomic, written under lock_: number of the bucket << 32 | index */
-    uint64_t fast_until_;   /* atomic, written under lock_: till then a success only adds itself */
-    uint64_t due_;          /* atomic, written under lock_: no call in flight turns slow before */
-    uint64_t slow_after_;   /* atomic, written under lock_: config_.slow_after */
-    uint64_t *position_;    /* -> atomic, on a line of its own: results put into the ring */
-    uint64_t *ring_;        /* -> atomics, written under lock_: generation << 2 | slow | failure */
-    uint64_t ring_inverse_; /* for the remainder by window_calls; constant */
-    struct rsl_breaker_shard_ *shards_; /* a thread's own; constant */
-    uint64_t *buckets_;     /* -> atomics: successes per bucket of time, for each shard */
+    rsl_word_ word_;         /* atomic: generation << 3 | code; changed under lock_; 0: dead */
+    rsl_word_ mode_;         /* atomic, written under lock_: bits of enum rsl_breaker_mode_ */
+    rsl_word_ streak_;       /* atomic, written under lock_: failures in a row */
+    rsl_word_ refuse_until_; /* atomic, written under lock_: till then no permit can be had */
+    rsl_word_ epoch_;        /* atomic, written under lock_: number of the bucket << 32 | index */
+    rsl_word_ fast_until_;   /* atomic, written under lock_: till then successes only add up */
+    rsl_word_ due_;          /* atomic, written under lock_: no call in flight turns slow before */
+    rsl_word_ slow_after_;   /* atomic, written under lock_: config_.slow_after */
+    rsl_word_ *position_;    /* -> atomic, on a line of its own: results put into the ring */
+    rsl_word_ *ring_;        /* -> atomics, written under lock_: generation, slow, failure */
+    uint64_t   ring_inverse_; /* for the remainder by window_calls; constant */
+    rsl_word_ *buckets_;     /* -> atomics: successes per bucket of time, for each shard */
+    struct rsl_breaker_shard_  *shards_;  /* totals, a thread's own; constant */
     struct rsl_breaker_flight_ *flights_; /* calls in flight, when they are timed; set once */
-    struct rsl_breaker_bad_ *bad_;      /* guarded by lock_: failures and slow calls per bucket */
-    struct rsl_breaker_probe_ *probes_; /* guarded by lock_ */
+    struct rsl_breaker_bad_    *bad_;     /* failures, slow calls per bucket; guarded by lock_ */
+    struct rsl_breaker_probe_  *probes_;  /* guarded by lock_ */
     rsl_breaker_config config_; /* resolved; numbers guarded by lock_, the rest constant */
-    uint32_t calls_, failures_, slow_;      /* in the ring; guarded by lock_ */
+    uint32_t calls_, failures_, slow_;              /* in the ring; guarded by lock_ */
     uint32_t probing_, probed_well_, probed_badly_; /* guarded by lock_ */
-    uint32_t probes_room_;  /* entries in probes_; guarded by lock_ */
-    uint32_t reopenings_;   /* openings since the last close; guarded by lock_ */
-    uint32_t stride_;       /* words between the buckets of two shards; constant */
-    rsl_time epoch_end_;    /* guarded by lock_ */
-    uint64_t serial_;       /* of the latest probe; guarded by lock_ */
-    uint64_t opened_;       /* guarded by lock_ */
-    uint64_t events_;       /* atomic: events told so far */
-    uint64_t random_;       /* atomic: state of the own generator */
-    void    *memory_;       /* the block that holds what the pointers above point to */
+    uint32_t probes_room_;   /* entries in probes_; guarded by lock_ */
+    uint32_t reopenings_;    /* openings since the last close; guarded by lock_ */
+    uint32_t stride_;        /* words between the buckets of two shards; constant */
+    rsl_time epoch_end_;     /* guarded by lock_ */
+    uint64_t serial_;        /* of the latest probe; guarded by lock_ */
+    uint64_t opened_;        /* guarded by lock_ */
+    rsl_word_ events_;       /* atomic: events told so far */
+    rsl_word_ random_;       /* atomic: state of the own generator */
+    void     *memory_;       /* the block that holds what the pointers above point to */
     rsl_lock_ lock_;
 };
 
@@ -479,7 +489,8 @@ RSL_API rsl_breaker_config rsl_breaker_config_resolve(const rsl_breaker_config *
    all defaults. RSL_EINVAL: breaker is NULL or the config is wrong (rsl_breaker_config_check says
    how); RSL_ENOMEM; RSL_ESYS: no lock. After a failure the object is unusable but safe to deinit.
    Allocates, here and in reconfigure only: 8 bytes per call of a count window, 160 per bucket of a
-   time window, 1.1 KB for totals, 8 KB for timing calls. */
+   time window (rows of whole cache lines), 1.1 KB for totals, 8 KB for timing calls, 16 bytes per
+   probe. */
 RSL_API int rsl_breaker_init(rsl_breaker *breaker, const rsl_breaker_config *config);
 
 /* Ends it and frees its memory; nobody may be using it any more. Permits still out may be
@@ -489,7 +500,8 @@ RSL_API void rsl_breaker_deinit(rsl_breaker *breaker);
 /* Calls fn(ctx, arg) if the breaker allows, and reports its result. Returns that result; RSL_EOPEN
    when refused; RSL_ETIMEOUT or RSL_ECANCELED when the ctx was spent before; RSL_EINVAL when
    breaker or fn is NULL or breaker is not initialised. ctx NULL: no limits. Time is that of
-   config.clock. From any thread; never waits; errno is as fn left it. */
+   config.clock (of the deadline: of ctx->clock, if set). From any thread; never waits; errno is as
+   fn left it. */
 RSL_API int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *arg);
 
 /* The same as a layer of a policy (resilience.h); time is then the execution's. Refusals of inner
@@ -525,11 +537,12 @@ RSL_API void rsl_breaker_stats_get(rsl_breaker *breaker, rsl_breaker_stats *stat
    RSL_EINVAL: HALF_OPEN or no state, NULL, or not initialised. From any thread; a brief lock. */
 RSL_API int rsl_breaker_force(rsl_breaker *breaker, rsl_breaker_state state);
 
-/* Changes the numbers while calls go on. Window kind, window_calls, window_buckets, uncounted,
-   name and callbacks stay: in `config` they may be 0 or what they are. Another window_span empties
-   a time window. RSL_EINVAL: the config is wrong or would change what stays, NULL, or not
-   initialised; RSL_ENOMEM; nothing has changed then. From any thread; a brief lock; allocates when
-   probes_max grows or slow calls are measured for the first time. */
+/* Changes the numbers while calls go on; they apply to what the window holds at the next result.
+   Name, callbacks, clock and uncounted stay whatever `config` says; window, window_calls and
+   window_buckets stay, and may be 0 there or what they are. Another window_span empties a time
+   window. RSL_EINVAL: the config is wrong or would change the window, NULL, or not initialised;
+   RSL_ENOMEM; nothing has changed then. From any thread; a brief lock; allocates when probes_max
+   grows or slow calls are measured for the first time. */
 RSL_API int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *config);
 
 #ifdef __cplusplus
@@ -606,38 +619,38 @@ RSL_API int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_conf
 
 /* Atomics on plain words. A load acquires and a store releases; the _relaxed_ ones order
    nothing. */
-static inline uint64_t rsl_load_(const uint64_t *p)
+static inline uint64_t rsl_load_(const rsl_word_ *p)
 {
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-static inline uint64_t rsl_load_relaxed_(const uint64_t *p)
+static inline uint64_t rsl_load_relaxed_(const rsl_word_ *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-static inline void rsl_store_(uint64_t *p, uint64_t value)
+static inline void rsl_store_(rsl_word_ *p, uint64_t value)
 {
     __atomic_store_n(p, value, __ATOMIC_RELEASE);
 }
 
-static inline void rsl_store_relaxed_(uint64_t *p, uint64_t value)
+static inline void rsl_store_relaxed_(rsl_word_ *p, uint64_t value)
 {
     __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t rsl_exchange_(uint64_t *p, uint64_t value)
+static inline uint64_t rsl_exchange_(rsl_word_ *p, uint64_t value)
 {
     return __atomic_exchange_n(p, value, __ATOMIC_ACQ_REL);
 }
 
-static inline uint64_t rsl_add_relaxed_(uint64_t *p, uint64_t value)
+static inline uint64_t rsl_add_relaxed_(rsl_word_ *p, uint64_t value)
 {
     return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
 }
 
 /* On failure *expected holds what was there. */
-static inline bool rsl_cas_(uint64_t *p, uint64_t *expected, uint64_t value)
+static inline bool rsl_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value)
 {
     return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
@@ -781,8 +794,9 @@ static inline void rsl_pause_(rsl_time span)
    return: not every platform can count further. */
 static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time until)
 {
-    rsl_time now = rsl_clock_real_(), left = until - now;
-    if (left <= 0) return false;
+    rsl_time now = rsl_clock_real_();
+    if (until <= now) return false;
+    rsl_time left = until - now;
     bool cut = left > RSL_SEC(86400);
     if (cut) left = RSL_SEC(86400);
 #ifdef RSL_NO_THREADS
@@ -857,7 +871,7 @@ static inline rsl_time rsl_time_grow_(rsl_time first, double multiplier, uint32_
 /* A number in [0, 1] from the injected source, or from a splitmix64 sequence of the object's own
    (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators"). The clock goes in at
    each draw, so that a forked child has a sequence of its own. */
-static inline double rsl_random_draw_(const rsl_random *random, uint64_t *state)
+static inline double rsl_random_draw_(const rsl_random *random, rsl_word_ *state)
 {
     if (random->next != NULL) {
         int saved = errno;
@@ -914,7 +928,7 @@ static inline rsl_time rsl_clock_now_(const rsl_clock *clock)
     int saved = errno;
     rsl_time now = clock->now(clock->user);
     errno = saved;
-    return now;
+    return now > 0 ? now : 0;
 }
 
 static inline rsl_time rsl_clock_coarse_(const rsl_clock *clock)
@@ -1017,7 +1031,7 @@ typedef struct rsl_parker_ {
 /* Wakes whoever sleeps on the word, or lets the next sleep return at once. Any thread. */
 static inline void rsl_park_post_(void *word)
 {
-    uint64_t before = rsl_exchange_((uint64_t *)word, RSL_POSTED_);
+    uint64_t before = rsl_exchange_((rsl_word_ *)word, RSL_POSTED_);
     if (before <= RSL_POSTED_) return;
     rsl_parker_ *parker = (rsl_parker_ *)(uintptr_t)before;
     rsl_lock_take_(&parker->lock);
@@ -1028,7 +1042,7 @@ static inline void rsl_park_post_(void *word)
 
 /* Sleeps until posted or until the real time `until`; one thread at a time per word. A post that
    came before counts. */
-static inline void rsl_park_wait_(uint64_t *word, rsl_time until)
+static inline void rsl_park_wait_(rsl_word_ *word, rsl_time until)
 {
     rsl_parker_ parker;
     parker.posted = false;
@@ -1159,7 +1173,6 @@ RSL_CORE_DEF_ rsl_time RSL_CORE_(rsl_left)(const rsl_ctx *ctx)
 {
     if (ctx == NULL || ctx->deadline == 0 || ctx->deadline == RSL_FOREVER) return RSL_FOREVER;
     rsl_time now = rsl_clock_now_(ctx->clock);
-    if (now < 0 && ctx->deadline > RSL_FOREVER + now) return RSL_FOREVER; /* it would overflow */
     return ctx->deadline > now ? ctx->deadline - now : 0;
 }
 
@@ -1207,7 +1220,7 @@ static inline int rsl_ctx_spent_(const rsl_ctx *ctx, const rsl_clock *clock)
 
 /* Sleeps until the clock says `until`, or *word is posted, or the ctx is cancelled; may return
    early. An injected clock does its own sleeping, except for ever: that only a post can end. */
-static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, uint64_t *word,
+static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rsl_word_ *word,
                                   rsl_time until)
 {
     int saved = errno, cancelable = rsl_uncancelable_();
@@ -1263,8 +1276,9 @@ static inline rsl_time rsl_execution_coarse_(rsl_execution *e)
    The totals, the successes of a time window and the places of calls in flight are kept by thread:
    a thread owns a shard from its first call on and alone writes it, with plain stores. The owner
    is known by a number that no two living threads share; a later thread with the same one inherits
-   the shard. Threads beyond the shards share a common one, with atomic additions. Evaluation,
-   under lock_, sums up. */
+   the shard. Threads beyond the shards share a common one, with atomic additions, at several times
+   the cost; a shard is never given back, for a header cannot see a thread end. Evaluation, under
+   lock_, sums up. */
 
 enum rsl_breaker_code_ { /* 1 + the public state; 0 is no object */
     RSL_BREAKER_DEAD_ = 0,
@@ -1277,15 +1291,16 @@ enum rsl_breaker_code_ { /* 1 + the public state; 0 is no object */
     RSL_BREAKER_CHANGING_ = 7 /* for the length of a change of state, under lock_ */
 };
 
-/* Bits of mode_: what decides the way of a call, in one word. All constant but the last two. */
+/* Bits of mode_: what decides the way of a call, in one word. All constant but the last three. */
 enum rsl_breaker_mode_ {
     RSL_BREAKER_COUNT_WINDOW_ = 1,
     RSL_BREAKER_TIME_WINDOW_ = 2,
     RSL_BREAKER_COUNTED_ = 4, /* totals are kept */
     RSL_BREAKER_CLOCKED_ = 8, /* by an injected clock */
     RSL_BREAKER_CUSTOM_ = 16, /* callbacks say what a failure is */
-    RSL_BREAKER_TIMED_ = 32,  /* slow calls are measured */
-    RSL_BREAKER_RENEWED_ = 64 /* by new numbers: the next result is to be evaluated */
+    RSL_BREAKER_TIMED_ = 32,    /* slow calls are measured */
+    RSL_BREAKER_JITTERED_ = 64, /* open spans are */
+    RSL_BREAKER_RENEWED_ = 128  /* the window changed without a result: evaluate the next one */
 };
 
 enum {
@@ -1308,22 +1323,26 @@ enum rsl_breaker_outcome_ {
 };
 
 struct rsl_breaker_shard_ {
-    uint64_t owner;    /* atomic: the thread that alone writes it, 0: free */
-    uint64_t count[6]; /* atomic; by rsl_breaker_outcome_ */
+    rsl_word_ owner;    /* atomic: the thread that alone writes it, 0: free */
+    rsl_word_ count[6]; /* atomic; by rsl_breaker_outcome_ */
     uint64_t spare;    /* to fill the line */
 };
 struct rsl_breaker_flight_ {
-    uint64_t start; /* atomic: when it began, + 1; 0: free */
-    uint64_t word;  /* atomic: the generation of its permit */
+    rsl_word_ start; /* atomic: when it began, + 1; 0: free */
+    rsl_word_ word;  /* atomic: the generation of its permit */
 };
 struct rsl_breaker_bad_ { uint64_t epoch; uint32_t failures, slow, calls; };
 struct rsl_breaker_probe_ { uint64_t serial; /* 0: free */ rsl_time issued; };
 
-/* Events that happened under the lock, to be told after it. */
-typedef struct rsl_breaker_news_ { rsl_event event[4]; uint32_t count; } rsl_breaker_news_;
+/* What a visit under the lock needs from callbacks before, and has to tell them after. */
+typedef struct rsl_breaker_news_ {
+    double    jitter; /* in -1..1: where an open span would fall */
+    uint32_t  count;
+    rsl_event event[4];
+} rsl_breaker_news_;
 
 /* What the window holds, with the calls in flight that are slow already. */
-typedef struct rsl_breaker_tally_ { uint64_t calls, failures, slow; } rsl_breaker_tally_;
+typedef struct rsl_breaker_tally_ { uint64_t calls, failures, slow, overdue; } rsl_breaker_tally_;
 
 static inline enum rsl_breaker_code_ rsl_breaker_code_of_(uint64_t word)
 {
@@ -1342,7 +1361,8 @@ static inline uint64_t rsl_breaker_mode_of_(const rsl_breaker *b)
     return rsl_load_(&b->mode_); /* acquire: flights_ is set before TIMED */
 }
 
-/* Coarse, unless calls are timed: one breaker never mixes the two. */
+/* Coarse, unless calls are timed. In an execution windows may see its precise now as well; both
+   run on one base, a tick apart, and nothing waits for a breaker's time to come. */
 static inline rsl_time rsl_breaker_now_(const rsl_breaker *b, rsl_execution *e, uint64_t mode)
 {
     bool timed = mode & RSL_BREAKER_TIMED_;
@@ -1352,6 +1372,11 @@ static inline rsl_time rsl_breaker_now_(const rsl_breaker *b, rsl_execution *e, 
 }
 
 /* ---- config ---- */
+
+static bool rsl_share_ok_(double share) /* false for NaN */
+{
+    return share > 0 && share <= 1;
+}
 
 static const char *rsl_breaker_window_check_(const rsl_breaker_config *c)
 {
@@ -1363,9 +1388,9 @@ static const char *rsl_breaker_window_check_(const rsl_breaker_config *c)
         return "window_span: must be at least a nanosecond for each of window_buckets";
     if (c->window == RSL_WINDOW_COUNT && c->calls_min > c->window_calls)
         return "calls_min: must not be more than window_calls";
-    if (!rsl_rate_ok_(c->failure_rate, 1e-9, 1)) return "failure_rate: must lie in 0..1, above 0";
+    if (!rsl_share_ok_(c->failure_rate)) return "failure_rate: must lie in 0..1, above 0";
     if (c->slow_after <= 0) return "slow_after: must not be negative";
-    if (!rsl_rate_ok_(c->slow_rate, 1e-9, 1)) return "slow_rate: must lie in 0..1, above 0";
+    if (!rsl_share_ok_(c->slow_rate)) return "slow_rate: must lie in 0..1, above 0";
     return NULL;
 }
 
@@ -1458,10 +1483,10 @@ static int rsl_breaker_allocate_(rsl_breaker *b)
     uintptr_t start = (uintptr_t)b->memory_ + RSL_BREAKER_LINE_ - 1;
     char *at = (char *)b->memory_;
     if (at != NULL) at += start / RSL_BREAKER_LINE_ * RSL_BREAKER_LINE_ - (uintptr_t)at;
-    b->position_ = (uint64_t *)rsl_breaker_cut_(&at, position);
-    b->ring_ = (uint64_t *)rsl_breaker_cut_(&at, ring);
+    b->position_ = (rsl_word_ *)rsl_breaker_cut_(&at, position);
+    b->ring_ = (rsl_word_ *)rsl_breaker_cut_(&at, ring);
     b->shards_ = (struct rsl_breaker_shard_ *)rsl_breaker_cut_(&at, totals);
-    b->buckets_ = (uint64_t *)rsl_breaker_cut_(&at, buckets);
+    b->buckets_ = (rsl_word_ *)rsl_breaker_cut_(&at, buckets);
     b->bad_ = (struct rsl_breaker_bad_ *)rsl_breaker_cut_(&at, bad);
     b->stride_ = (uint32_t)(stride / sizeof(uint64_t));
     b->ring_inverse_ = UINT64_MAX / c->window_calls + 1;
@@ -1500,6 +1525,7 @@ static void rsl_breaker_set_mode_(rsl_breaker *b, uint64_t mode)
     if (c->clock.now != NULL) mode |= RSL_BREAKER_CLOCKED_;
     if (c->is_failure != NULL || c->is_ignored != NULL) mode |= RSL_BREAKER_CUSTOM_;
     if (c->slow_after != RSL_FOREVER) mode |= RSL_BREAKER_TIMED_;
+    if (c->open_jitter > 0) mode |= RSL_BREAKER_JITTERED_;
     rsl_store_relaxed_(&b->slow_after_, (uint64_t)c->slow_after);
     rsl_store_(&b->mode_, mode);
 }
@@ -1547,6 +1573,15 @@ static const char *rsl_breaker_state_name_(rsl_breaker_state state)
     case RSL_BREAKER_DISABLED:    return "disabled";
     default:                      return "metrics-only";
     }
+}
+
+/* No lock held: the source of randomness may be the user's. */
+static void rsl_breaker_news_start_(rsl_breaker *b, rsl_breaker_news_ *news)
+{
+    news->count = 0;
+    news->jitter = 0;
+    if (rsl_breaker_mode_of_(b) & RSL_BREAKER_JITTERED_)
+        news->jitter = 2 * rsl_random_draw_(&b->config_.random, &b->random_) - 1;
 }
 
 /* Lock held, so that numbers follow the order of happening; or, for refusals, not. */
@@ -1607,7 +1642,7 @@ static inline bool rsl_breaker_is_common_(const struct rsl_breaker_shard_ *shard
 static inline void rsl_breaker_add_(struct rsl_breaker_shard_ *shard,
                                     enum rsl_breaker_outcome_ what)
 {
-    uint64_t *count = &shard->count[what];
+    rsl_word_ *count = &shard->count[what];
     /* relaxed: a sum, no more */
     if (RSL_UNLIKELY_(rsl_breaker_is_common_(shard))) rsl_add_relaxed_(count, 1);
     else rsl_store_relaxed_(count, rsl_load_relaxed_(count) + 1);
@@ -1641,7 +1676,7 @@ static uint64_t rsl_breaker_total_(const rsl_breaker *b, enum rsl_breaker_outcom
 
 /* Adds a success to this thread's bucket, whatever stands in it. */
 RSL_NOINLINE_ void rsl_breaker_bucket_add_any_(const struct rsl_breaker_shard_ *shard,
-                                               uint64_t *bucket, uint32_t number)
+                                               rsl_word_ *bucket, uint32_t number)
 {
     uint64_t before = rsl_load_relaxed_(bucket);
     for (;;) {
@@ -1663,7 +1698,8 @@ static inline void rsl_breaker_bucket_add_(rsl_breaker *b, uint64_t epoch)
 {
     struct rsl_breaker_shard_ *shard = rsl_breaker_shard_(b);
     size_t row = (size_t)(shard - b->shards_) * b->stride_;
-    uint64_t *bucket = &b->buckets_[row + (uint32_t)epoch], before = rsl_load_relaxed_(bucket);
+    rsl_word_ *bucket = &b->buckets_[row + (uint32_t)epoch];
+    uint64_t before = rsl_load_relaxed_(bucket);
     bool usual = before >> 32 == epoch >> 32 && (uint32_t)before != UINT32_MAX;
     if (RSL_LIKELY_(usual && !rsl_breaker_is_common_(shard)))
         rsl_store_relaxed_(bucket, before + 1);
@@ -1680,7 +1716,7 @@ static void rsl_breaker_rotate_(rsl_breaker *b, rsl_time now)
     rsl_time steps = (now - b->epoch_end_) / width + 1;
     uint64_t number = (b->epoch_ >> 32) + (uint64_t)steps;
     if (steps > (rsl_time)buckets) number = (b->epoch_ >> 32) + buckets + 1; /* all are old */
-    b->epoch_end_ = rsl_time_add_(b->epoch_end_, steps * width);
+    b->epoch_end_ = rsl_time_add_(now, width - (now - b->epoch_end_) % width);
     rsl_store_(&b->epoch_, number << 32 | (uint32_t)(number & UINT32_MAX) % buckets);
 }
 
@@ -1699,7 +1735,7 @@ static void rsl_breaker_bad_add_(rsl_breaker *b, bool failed, bool slow)
 /* Lock held. */
 static rsl_breaker_tally_ rsl_breaker_time_tally_(const rsl_breaker *b)
 {
-    rsl_breaker_tally_ tally = {0, 0, 0};
+    rsl_breaker_tally_ tally = {0, 0, 0, 0};
     uint32_t buckets = b->config_.window_buckets, number = (uint32_t)(b->epoch_ >> 32);
     for (uint32_t i = 0; i < buckets; i++) {
         const struct rsl_breaker_bad_ *bad = &b->bad_[i];
@@ -1728,7 +1764,7 @@ static inline uint64_t rsl_breaker_ring_next_(rsl_breaker *b)
 /* The slot of a position: its remainder by window_calls, by two multiplications where there are
    128 bits (Lemire, Kaser, Kurz: "Faster Remainder by Direct Computation"). Once in 2^32 calls the
    remainders jump, and a few slots are kept for a round longer. */
-static inline uint64_t *rsl_breaker_ring_slot_(const rsl_breaker *b, uint64_t position)
+static inline rsl_word_ *rsl_breaker_ring_slot_(const rsl_breaker *b, uint64_t position)
 {
     uint32_t calls = b->config_.window_calls;
 #ifdef __SIZEOF_INT128__
@@ -1744,7 +1780,8 @@ static inline uint64_t *rsl_breaker_ring_slot_(const rsl_breaker *b, uint64_t po
 static void rsl_breaker_ring_put_(rsl_breaker *b, uint64_t position, bool failed, bool slow)
 {
     uint64_t generation = b->word_ >> 3;
-    uint64_t *slot = rsl_breaker_ring_slot_(b, position), before = *slot;
+    rsl_word_ *slot = rsl_breaker_ring_slot_(b, position);
+    uint64_t before = *slot;
     if (before >> 2 == generation) {
         b->calls_--;
         b->failures_ -= (uint32_t)(before & 1);
@@ -1758,18 +1795,19 @@ static void rsl_breaker_ring_put_(rsl_breaker *b, uint64_t position, bool failed
 
 /* ---- calls in flight: a place each, so that calls that never return are seen ---- */
 
-/* Release: who sees the start sees the generation. */
+/* Release, twice: who sees the start sees its generation, and who sees the generation sees that
+   the place was free before. */
 static inline void rsl_breaker_flight_fill_(struct rsl_breaker_flight_ *flight, uint64_t word,
                                             rsl_time now)
 {
-    rsl_store_relaxed_(&flight->word, word);
+    rsl_store_(&flight->word, word);
     rsl_store_(&flight->start, (uint64_t)now + 1);
 }
 
 /* A place among the common ones, filled; none when a quarter of them in a row are taken. */
 RSL_NOINLINE_ uint64_t rsl_breaker_common_place_(rsl_breaker *b, uint64_t word, rsl_time now)
 {
-    uint64_t *hint = &b->flights_[RSL_BREAKER_FLIGHTS_].start;
+    rsl_word_ *hint = &b->flights_[RSL_BREAKER_FLIGHTS_].start;
     uint64_t first = rsl_load_relaxed_(hint); /* relaxed: only a hint */
     for (uint64_t i = 0; i < RSL_BREAKER_COMMON_ / 4; i++) {
         uint64_t common = (first + i) % RSL_BREAKER_COMMON_, empty = 0;
@@ -1807,27 +1845,30 @@ static void rsl_breaker_take_off_(rsl_breaker *b, rsl_breaker_permit *permit, rs
    watched no longer and measured when it returns: nothing else is lost. */
 static void rsl_breaker_land_(rsl_breaker *b, const rsl_breaker_permit *permit)
 {
-    if (permit->private_ == rsl_breaker_none_) return;
+    bool placed = permit->private_ <= RSL_BREAKER_FLIGHTS_ && b->flights_ != NULL;
+    if (!placed) return; /* watched nowhere, or by another breaker */
     struct rsl_breaker_flight_ *flight = &b->flights_[permit->private_ - 1];
     if (rsl_load_(&flight->start) == (uint64_t)permit->started + 1 &&
         rsl_load_relaxed_(&flight->word) == permit->generation)
         rsl_store_relaxed_(&flight->start, 0);
 }
 
-/* Lock held: how many calls of this generation are out for slow_after or longer. Sets due_: every
-   call that starts later turns slow after now + slow_after, so no earlier moment can be missed. */
+/* Lock held: how many calls of this generation are out for slow_after or longer. Sets due_, when
+   the next one turns slow: at the latest now + slow_after. So a call that takes its place behind
+   the scan's back is seen one slow_after late, if its thread slept between clock and place. */
 static uint32_t rsl_breaker_overdue_(rsl_breaker *b, rsl_time now)
 {
     rsl_time slow_after = b->config_.slow_after, due = rsl_time_add_(now, slow_after);
     rsl_time lost_after = rsl_time_add_(slow_after, b->config_.probe_for);
     uint32_t overdue = 0;
     for (uint32_t i = 0; i < RSL_BREAKER_FLIGHTS_; i++) {
-        uint64_t start = rsl_load_(&b->flights_[i].start);
+        struct rsl_breaker_flight_ *flight = &b->flights_[i];
+        uint64_t start = rsl_load_(&flight->start), word = rsl_load_(&flight->word);
         if (start == 0 || start == rsl_breaker_reserved_) continue;
-        rsl_time started = (rsl_time)(start - 1), age = now - started;
-        rsl_time turns = rsl_time_add_(started, slow_after);
-        if (age >= lost_after) rsl_cas_(&b->flights_[i].start, &start, 0);
-        else if (age >= slow_after) overdue += rsl_load_relaxed_(&b->flights_[i].word) == b->word_;
+        if (rsl_load_relaxed_(&flight->start) != start) continue; /* word is another call's */
+        rsl_time started = (rsl_time)(start - 1), turns = rsl_time_add_(started, slow_after);
+        if (now >= rsl_time_add_(started, lost_after)) rsl_cas_(&flight->start, &start, 0);
+        else if (now >= turns) overdue += word == b->word_;
         else if (turns < due) due = turns;
     }
     rsl_store_relaxed_(&b->due_, (uint64_t)due);
@@ -1836,17 +1877,29 @@ static uint32_t rsl_breaker_overdue_(rsl_breaker *b, rsl_time now)
 
 /* ---- changes of state; lock held ---- */
 
-static rsl_time rsl_breaker_open_span_(rsl_breaker *b)
+static rsl_time rsl_breaker_open_span_(const rsl_breaker *b, double jitter)
 {
     const rsl_breaker_config *c = &b->config_;
     rsl_time span = rsl_time_grow_(c->open_for, c->open_multiplier, b->reopenings_, c->open_max);
     if (!(c->open_jitter > 0)) return span;
-    double share = c->open_jitter * (2 * rsl_random_draw_(&c->random, &b->random_) - 1);
-    return rsl_time_from_((double)span * (1 + share), RSL_FOREVER);
+    return rsl_time_from_((double)span * (1 + c->open_jitter * jitter), RSL_FOREVER);
+}
+
+/* Frees the places of calls of earlier generations: they count no more, and some were
+   forgotten. */
+static void rsl_breaker_flights_free_(rsl_breaker *b)
+{
+    for (uint32_t i = 0; b->flights_ != NULL && i < RSL_BREAKER_FLIGHTS_; i++) {
+        uint64_t start = rsl_load_(&b->flights_[i].start);
+        if (start == 0 || start == rsl_breaker_reserved_) continue;
+        bool old = rsl_load_(&b->flights_[i].word) != b->word_;
+        if (old) rsl_cas_(&b->flights_[i].start, &start, 0);
+    }
 }
 
 static void rsl_breaker_clear_window_(rsl_breaker *b)
 {
+    rsl_breaker_flights_free_(b);
     rsl_store_relaxed_(&b->streak_, 0);
     rsl_store_relaxed_(&b->fast_until_, 0);
     rsl_store_relaxed_(&b->due_, 0);
@@ -1872,7 +1925,7 @@ static void rsl_breaker_change_(rsl_breaker *b, rsl_breaker_state state, int sta
         rsl_breaker_clear_window_(b);
         break;
     case RSL_BREAKER_OPEN:
-        refuse_until = rsl_time_add_(now, rsl_breaker_open_span_(b));
+        refuse_until = rsl_time_add_(now, rsl_breaker_open_span_(b, news->jitter));
         if (b->reopenings_ < UINT32_MAX) b->reopenings_++;
         b->opened_++;
         break;
@@ -1893,7 +1946,7 @@ static void rsl_breaker_change_(rsl_breaker *b, rsl_breaker_state state, int sta
 
 static rsl_breaker_tally_ rsl_breaker_tally_get_(rsl_breaker *b, rsl_time now)
 {
-    rsl_breaker_tally_ tally = {b->calls_, b->failures_, b->slow_};
+    rsl_breaker_tally_ tally = {b->calls_, b->failures_, b->slow_, 0};
     uint32_t overdue = b->config_.slow_after != RSL_FOREVER ? rsl_breaker_overdue_(b, now) : 0;
     if (b->config_.window == RSL_WINDOW_CONSECUTIVE) {
         tally.calls = tally.failures = b->streak_;
@@ -1905,6 +1958,7 @@ static rsl_breaker_tally_ rsl_breaker_tally_get_(rsl_breaker *b, rsl_time now)
     }
     tally.calls += overdue;
     tally.slow += overdue;
+    tally.overdue = overdue;
     return tally;
 }
 
@@ -1930,7 +1984,8 @@ static void rsl_breaker_evaluate_(rsl_breaker *b, int status, rsl_time now,
         rsl_breaker_change_(b, RSL_BREAKER_OPEN, status, now, news);
         return;
     }
-    bool settled = tally.calls >= b->config_.calls_min || (tally.failures == 0 && tally.slow == 0);
+    bool settled = tally.calls - tally.overdue >= b->config_.calls_min ||
+                   (tally.failures == 0 && tally.slow == 0);
     rsl_store_relaxed_(&b->fast_until_, settled ? (uint64_t)b->epoch_end_ : 0);
 }
 
@@ -2001,7 +2056,7 @@ static bool rsl_breaker_probe_end_(rsl_breaker *b, const rsl_breaker_permit *per
     while (probe < end && probe->serial != permit->private_) probe++;
     if (probe == end) return false;
     bool slow = b->config_.slow_after != RSL_FOREVER &&
-                now - permit->started >= b->config_.slow_after;
+                now >= rsl_time_add_(permit->started, b->config_.slow_after);
     probe->serial = 0;
     b->probing_--;
     if (outcome == RSL_BREAKER_FAILED_ || (outcome == RSL_BREAKER_SUCCEEDED_ && slow))
@@ -2046,7 +2101,7 @@ RSL_NOINLINE_ int rsl_breaker_enter_locked_(rsl_breaker *b, rsl_breaker_permit *
                                             rsl_time now)
 {
     rsl_breaker_news_ news;
-    news.count = 0;
+    rsl_breaker_news_start_(b, &news);
     rsl_lock_take_(&b->lock_);
     rsl_breaker_catch_up_(b, now, &news);
     uint64_t word = b->word_;
@@ -2146,7 +2201,7 @@ RSL_NOINLINE_ int rsl_breaker_leave_locked_(rsl_breaker *b, const rsl_breaker_pe
     rsl_breaker_news_ news;
     bool failed = outcome == RSL_BREAKER_FAILED_;
     bool counts = failed || outcome == RSL_BREAKER_SUCCEEDED_;
-    news.count = 0;
+    rsl_breaker_news_start_(b, &news);
     rsl_lock_take_(&b->lock_);
     uint64_t word = b->word_;
     if (word != permit->generation) {
@@ -2155,8 +2210,13 @@ RSL_NOINLINE_ int rsl_breaker_leave_locked_(rsl_breaker *b, const rsl_breaker_pe
         if (!rsl_breaker_probe_end_(b, permit, outcome, status, now, &news))
             outcome = RSL_BREAKER_DROPPED_;
     } else if (rsl_breaker_records_(word)) {
-        if (counts) rsl_breaker_record_(b, failed, slow, position, now);
-        rsl_breaker_evaluate_(b, status, now, &news);
+        if (counts) {
+            rsl_breaker_record_(b, failed, slow, position, now);
+            rsl_breaker_evaluate_(b, status, now, &news);
+        } else if (slow) { /* it was counted while it was out, and is no more */
+            rsl_store_(&b->mode_, b->mode_ | RSL_BREAKER_RENEWED_);
+            rsl_store_relaxed_(&b->fast_until_, 0);
+        }
     }
     rsl_lock_drop_(&b->lock_);
     rsl_breaker_count_(b, outcome);
@@ -2195,7 +2255,7 @@ RSL_NOINLINE_ int rsl_breaker_leave_slowly_(rsl_breaker *b, rsl_execution *e,
     bool records = rsl_breaker_records_(word), timed = records && permit->private_ != 0;
     if (timed) rsl_breaker_land_(b, permit);
     bool idle = outcome == RSL_BREAKER_DROPPED_ || outcome == RSL_BREAKER_IGNORED_;
-    if (rsl_breaker_code_of_(word) == RSL_BREAKER_DISABLED_ || (records && idle)) {
+    if (rsl_breaker_code_of_(word) == RSL_BREAKER_DISABLED_ || (records && !timed && idle)) {
         /* relaxed: a count a moment before or after a change of state is as true */
         if (rsl_load_relaxed_(&b->word_) != word) outcome = RSL_BREAKER_DROPPED_;
         rsl_breaker_count_(b, outcome);
@@ -2204,7 +2264,8 @@ RSL_NOINLINE_ int rsl_breaker_leave_slowly_(rsl_breaker *b, rsl_execution *e,
     bool later = records && !timed && outcome == RSL_BREAKER_SUCCEEDED_ &&
                  (mode & RSL_BREAKER_TIME_WINDOW_) == 0; /* may need no time at all */
     rsl_time now = later ? 0 : rsl_breaker_now_(b, e, mode);
-    bool slow = timed && now - permit->started >= (rsl_time)rsl_load_relaxed_(&b->slow_after_);
+    rsl_time slow_after = (rsl_time)rsl_load_relaxed_(&b->slow_after_);
+    bool slow = timed && now >= rsl_time_add_(permit->started, slow_after);
     bool due = timed && now >= (rsl_time)rsl_load_relaxed_(&b->due_);
     if (records && !slow && !due && outcome == RSL_BREAKER_SUCCEEDED_ &&
         position == rsl_breaker_none_ && rsl_breaker_succeed_(b, word, mode, now, &position)) {
@@ -2341,7 +2402,8 @@ int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *
     uint64_t word = rsl_load_(&b->word_), mode = rsl_breaker_mode_of_(b);
     if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, mode)))
         return rsl_breaker_call_unusual_(b, ctx, fn, arg);
-    if ((mode & ~(uint64_t)RSL_BREAKER_CLOCKED_) == 0)
+    uint64_t more = RSL_BREAKER_COUNT_WINDOW_ | RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_;
+    if ((mode & more) == 0)
         return rsl_breaker_call_consecutive_(b, ctx, fn, arg, word);
     return rsl_breaker_call_straight_(b, ctx, fn, arg, word);
 }
@@ -2381,9 +2443,10 @@ int rsl_breaker_report(rsl_breaker *breaker, rsl_breaker_permit *permit, int res
         return rsl_breaker_report_any_(breaker, permit, result);
     permit->generation = 0;
     struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(breaker);
-    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(breaker, NULL, word, mine, &position)))
-        return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
-    return RSL_OK;
+    if (RSL_LIKELY_(rsl_breaker_leave_straight_(breaker, NULL, word, mine, &position)))
+        return RSL_OK;
+    if (rsl_breaker_is_dead_(breaker)) return RSL_EINVAL;
+    return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
 }
 
 int rsl_breaker_cancel(rsl_breaker *breaker, rsl_breaker_permit *permit)
@@ -2402,13 +2465,14 @@ rsl_breaker_state rsl_breaker_state_get(rsl_breaker *breaker)
     if (!may_change) return (rsl_breaker_state)(code - 1);
 
     rsl_time now = rsl_breaker_now_(breaker, NULL, mode);
-    uint64_t edge = code == RSL_BREAKER_OPEN_ ? rsl_load_relaxed_(&breaker->refuse_until_)
-                                              : rsl_load_relaxed_(&breaker->due_);
-    if (code != RSL_BREAKER_CHANGING_ && now < (rsl_time)edge)
+    uint64_t edge = code == RSL_BREAKER_OPEN_ ? rsl_load_(&breaker->refuse_until_)
+                                              : rsl_load_(&breaker->due_);
+    bool same = rsl_load_relaxed_(&breaker->word_) == word; /* else the edge may be a later's */
+    if (same && code != RSL_BREAKER_CHANGING_ && now < (rsl_time)edge)
         return (rsl_breaker_state)(code - 1);
 
     rsl_breaker_news_ news;
-    news.count = 0;
+    rsl_breaker_news_start_(breaker, &news);
     rsl_lock_take_(&breaker->lock_);
     rsl_breaker_catch_up_(breaker, now, &news);
     word = breaker->word_;
@@ -2439,7 +2503,7 @@ void rsl_breaker_stats_get(rsl_breaker *breaker, rsl_breaker_stats *stats)
     memset(stats, 0, sizeof *stats);
     if (rsl_breaker_is_dead_(breaker)) return;
     rsl_breaker_news_ news;
-    news.count = 0;
+    rsl_breaker_news_start_(breaker, &news);
     rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
     rsl_lock_take_(&breaker->lock_);
     rsl_breaker_catch_up_(breaker, now, &news);
@@ -2465,9 +2529,10 @@ int rsl_breaker_force(rsl_breaker *breaker, rsl_breaker_state state)
         (int)state > (int)RSL_BREAKER_METRICS_ONLY || state == RSL_BREAKER_HALF_OPEN)
         return RSL_EINVAL;
     rsl_breaker_news_ news;
-    news.count = 0;
+    rsl_breaker_news_start_(breaker, &news);
     rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
     rsl_lock_take_(&breaker->lock_);
+    breaker->reopenings_ = 0; /* OPEN: for open_for, not for what it had grown to */
     rsl_breaker_change_(breaker, state, 0, now, &news);
     rsl_lock_drop_(&breaker->lock_);
     rsl_breaker_tell_(breaker, &news);
@@ -2572,7 +2637,7 @@ int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *conf
     int status = (probes && room == NULL) || (timing && flights == NULL) ? RSL_ENOMEM : RSL_OK;
     if (status == RSL_OK) {
         rsl_breaker_news_ news;
-        news.count = 0;
+        rsl_breaker_news_start_(breaker, &news);
         rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
         rsl_lock_take_(&breaker->lock_);
         rsl_breaker_adopt_(breaker, &c, &room, &flights, now, &news);

@@ -124,9 +124,9 @@ RSL_CORE_API const char *rsl_strerror(int status);
 
 /* ---- clocks ---- */
 
-/* An injected time source; a NULL pointer or a zeroed struct means the real monotonic clock. With
-   one, everything runs in virtual time. Both functions may be called from any thread that uses the
-   object they were given to. */
+/* An injected time source, never negative; a NULL pointer or a zeroed struct means the real
+   monotonic clock. With one, everything runs in virtual time. Both functions may be called from
+   any thread that uses the object they were given to. */
 typedef struct rsl_clock {
     rsl_time (*now)(void *user);                         /* never goes back */
     void     (*sleep_until)(void *user, rsl_time until); /* until now() >= until, or less */
@@ -142,6 +142,10 @@ RSL_CORE_API rsl_time rsl_now(void);
 typedef struct rsl_waiter rsl_waiter;
 typedef struct rsl_cancel rsl_cancel;
 
+/* A word that threads share. Some 32-bit platforms align uint64_t to 4 bytes only, where it can be
+   torn. */
+typedef uint64_t rsl_word_ __attribute__((aligned(8)));
+
 /* A wait in the memory of whoever waits. Its states: QUEUED -> WAKING (set under the granter's
    lock) -> wake() -> WOKEN, the granter's last touch. Whoever re-enters or abandons takes WAKING
    as granted and first waits for WOKEN, so that the memory is free to reuse on return. wake only
@@ -151,7 +155,7 @@ struct rsl_waiter {
     void (*wake)(void *user);
     void  *user;
     struct rsl_waiter_private_ {
-        uint64_t    state;       /* atomic; leaves QUEUED only under the lock of its list */
+        rsl_word_   state;       /* atomic; leaves QUEUED only under the lock of its list */
         rsl_waiter *next, *prev; /* guarded by that lock */
         uint64_t    word[3];     /* the granter's own use, guarded by that lock */
     } private_;
@@ -164,7 +168,7 @@ typedef struct rsl_lock_ { uint64_t word[8]; } rsl_lock_; /* room for any platfo
    move between init and deinit. */
 struct rsl_cancel {
     uint64_t     ready_;     /* set by init */
-    uint64_t     fired_;     /* atomic: 0, then 1 for good */
+    rsl_word_    fired_;     /* atomic: 0, then 1 for good */
     uint32_t     firing_;    /* calls of fire still waking listeners; guarded by lock_ */
     rsl_waiters_ listeners_; /* guarded by lock_; stays empty once fired_ is 1 and firing_ 0 */
     rsl_cancel  *parent_;    /* fixed by init */
@@ -186,9 +190,10 @@ RSL_CORE_API void rsl_cancel_fire(rsl_cancel *cancel);
 /* Whether the token has fired. NULL: false. From any thread; one load. */
 RSL_CORE_API bool rsl_cancel_fired(const rsl_cancel *cancel);
 
-/* Ends the token: unhooks it from its parent and waits for a rsl_cancel_fire in progress to leave
-   it. Nothing may wait under it any more. The memory is the caller's again. NULL and uninitialised
-   tokens are passed over. Not from within a wake. */
+/* Ends the token: unhooks it from its parent, and waits for a fire in progress to leave it if that
+   has begun to wake. No call of fire may begin any more, and nothing may wait or hang under the
+   token (asserted). The memory is the caller's again. NULL and uninitialised tokens are passed
+   over. Not from within a wake. */
 RSL_CORE_API void rsl_cancel_deinit(rsl_cancel *cancel);
 
 /* ---- what a call may use up ---- */
@@ -253,7 +258,8 @@ typedef struct rsl_layer_type {
     /* e->result is in; may change it. RSL_DONE: go on outwards. RSL_AGAIN: inwards again at
        e->wake_at. Not called on the layer that refused. */
     int  (*leave)(void *self, rsl_execution *e, rsl_slot *slot);
-    /* Entered or waiting, and never to be left: undo, count nothing. */
+    /* Entered or waiting, and never to be left: undo, count nothing. Like leave, it restores what
+       enter changed in e->ctx. */
     void (*abandon)(void *self, rsl_execution *e, rsl_slot *slot);
 } rsl_layer_type;
 
@@ -274,8 +280,8 @@ struct rsl_execution {
     struct rsl_execution_private_ {
         const rsl_layer *layers;
         const char      *refuser;
-        uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
-        rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_word_        park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
+        rsl_waiter       listener;  /* between rsl_execution_wake_by and the end */
         rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
@@ -283,7 +289,8 @@ struct rsl_execution {
         uint8_t          phase;
         bool             stale;     /* now is from before the call */
         bool             timed_out; /* the failure under way is that of an inner timeout */
-        bool             listening;
+        bool             wait_cut;  /* while the layer that waited is abandoned for it */
+        rsl_cancel      *listened;  /* the token that the listener is under; NULL: none */
         rsl_slot         slots[RSL_LAYERS_MAX];
     } private_;
 };
@@ -363,7 +370,8 @@ typedef struct rsl_retry_budget rsl_retry_budget;
 typedef struct rsl_retry_config {
     const char *name;           /* source of events; must outlive the object (none) */
     uint32_t    attempts_max;   /* all tries, the first included; RSL_UNLIMITED (3) */
-    rsl_time    delay_first;    /* before the second attempt; RSL_NONE: no wait (100 ms) */
+    rsl_time    delay_first;    /* before the second attempt; RSL_NONE: no wait (100 ms, or
+                                   delay_max if that is less) */
     rsl_time    delay_max;      /* >= delay_first (10 s, or delay_first if that is more) */
     double      multiplier;     /* growth per attempt, >= 1 (2.0) */
     rsl_retry_jitter jitter;    /* (full) */
@@ -393,8 +401,8 @@ typedef enum rsl_retry_event {
 struct rsl_retry {
     bool     plain_;  /* constant after init: a first attempt needs no clock */
     rsl_retry_config config_; /* resolved; constant after init; attempts_max 0: not initialised */
-    uint64_t random_;         /* atomic: state of the own generator */
-    uint64_t events_;         /* atomic: events told so far */
+    rsl_word_ random_; /* atomic: state of the own generator */
+    rsl_word_ events_; /* atomic: events told so far */
 };
 
 /* NULL when init would take the config, else the field and the reason, as "multiplier: must be at
@@ -417,7 +425,8 @@ RSL_API void rsl_retry_deinit(rsl_retry *retry);
    between attempts. fn gets a copy of ctx that names the attempt. Returns the last attempt's own
    result, also when a backoff was cut short by deadline or cancel; RSL_ETIMEOUT or RSL_ECANCELED
    when the ctx was spent before the first attempt; RSL_EINVAL when retry or fn is NULL or retry is
-   not initialised. ctx NULL: no limits. Time is that of ctx->clock, else of config.clock.
+   not initialised. ctx NULL: no limits. Time, that of the deadline
+   too, is that of ctx->clock, else of config.clock.
    Cancelling wakes the sleep at once. From any thread; errno is as the last attempt left it. A
    success at the first attempt costs the call, some loads, and no clock. */
 RSL_API int rsl_retry_call(rsl_retry *retry, const rsl_ctx *ctx, rsl_fn fn, void *arg);
@@ -449,14 +458,14 @@ RSL_API bool rsl_retry_next(rsl_retry *retry, rsl_retry_state *state, const rsl_
    some back, and there is no retry at half the tokens or fewer. So retries add a bounded share to
    the load of a service that is down. (gRPC, proposal A6, "Throttling Retry Attempts".) */
 typedef struct rsl_retry_budget_config {
-    double tokens_max;         /* full, and at the start; above 0, at most 1e9 (10) */
-    double tokens_per_success; /* 0..1e9; RSL_NONE: none (0.1) */
-    double tokens_per_failure; /* 0..1e9; RSL_NONE: none (1) */
+    double tokens_max;         /* full, and at the start; 1e-9..1e9 (10) */
+    double tokens_per_success; /* 1e-9..1e9; RSL_NONE: none (0.1) */
+    double tokens_per_failure; /* 1e-9..1e9; RSL_NONE: none (1) */
 } rsl_retry_budget_config;
 
 /* A value object. The tokens are whole multiples of 1e-9 in one word, so every charge is exact. */
 struct rsl_retry_budget {
-    uint64_t tokens_; /* atomic; 0..max_ */
+    rsl_word_ tokens_; /* atomic; 0..max_ */
     uint64_t max_, per_success_, per_failure_; /* constant after init; max_ 0: not initialised */
 };
 
@@ -555,38 +564,38 @@ RSL_API bool rsl_retry_budget_has(const rsl_retry_budget *budget);
 
 /* Atomics on plain words. A load acquires and a store releases; the _relaxed_ ones order
    nothing. */
-static inline uint64_t rsl_load_(const uint64_t *p)
+static inline uint64_t rsl_load_(const rsl_word_ *p)
 {
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-static inline uint64_t rsl_load_relaxed_(const uint64_t *p)
+static inline uint64_t rsl_load_relaxed_(const rsl_word_ *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-static inline void rsl_store_(uint64_t *p, uint64_t value)
+static inline void rsl_store_(rsl_word_ *p, uint64_t value)
 {
     __atomic_store_n(p, value, __ATOMIC_RELEASE);
 }
 
-static inline void rsl_store_relaxed_(uint64_t *p, uint64_t value)
+static inline void rsl_store_relaxed_(rsl_word_ *p, uint64_t value)
 {
     __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t rsl_exchange_(uint64_t *p, uint64_t value)
+static inline uint64_t rsl_exchange_(rsl_word_ *p, uint64_t value)
 {
     return __atomic_exchange_n(p, value, __ATOMIC_ACQ_REL);
 }
 
-static inline uint64_t rsl_add_relaxed_(uint64_t *p, uint64_t value)
+static inline uint64_t rsl_add_relaxed_(rsl_word_ *p, uint64_t value)
 {
     return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
 }
 
 /* On failure *expected holds what was there. */
-static inline bool rsl_cas_(uint64_t *p, uint64_t *expected, uint64_t value)
+static inline bool rsl_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value)
 {
     return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
@@ -730,8 +739,9 @@ static inline void rsl_pause_(rsl_time span)
    return: not every platform can count further. */
 static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time until)
 {
-    rsl_time now = rsl_clock_real_(), left = until - now;
-    if (left <= 0) return false;
+    rsl_time now = rsl_clock_real_();
+    if (until <= now) return false;
+    rsl_time left = until - now;
     bool cut = left > RSL_SEC(86400);
     if (cut) left = RSL_SEC(86400);
 #ifdef RSL_NO_THREADS
@@ -806,7 +816,7 @@ static inline rsl_time rsl_time_grow_(rsl_time first, double multiplier, uint32_
 /* A number in [0, 1] from the injected source, or from a splitmix64 sequence of the object's own
    (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators"). The clock goes in at
    each draw, so that a forked child has a sequence of its own. */
-static inline double rsl_random_draw_(const rsl_random *random, uint64_t *state)
+static inline double rsl_random_draw_(const rsl_random *random, rsl_word_ *state)
 {
     if (random->next != NULL) {
         int saved = errno;
@@ -863,7 +873,7 @@ static inline rsl_time rsl_clock_now_(const rsl_clock *clock)
     int saved = errno;
     rsl_time now = clock->now(clock->user);
     errno = saved;
-    return now;
+    return now > 0 ? now : 0;
 }
 
 static inline rsl_time rsl_clock_coarse_(const rsl_clock *clock)
@@ -966,7 +976,7 @@ typedef struct rsl_parker_ {
 /* Wakes whoever sleeps on the word, or lets the next sleep return at once. Any thread. */
 static inline void rsl_park_post_(void *word)
 {
-    uint64_t before = rsl_exchange_((uint64_t *)word, RSL_POSTED_);
+    uint64_t before = rsl_exchange_((rsl_word_ *)word, RSL_POSTED_);
     if (before <= RSL_POSTED_) return;
     rsl_parker_ *parker = (rsl_parker_ *)(uintptr_t)before;
     rsl_lock_take_(&parker->lock);
@@ -977,7 +987,7 @@ static inline void rsl_park_post_(void *word)
 
 /* Sleeps until posted or until the real time `until`; one thread at a time per word. A post that
    came before counts. */
-static inline void rsl_park_wait_(uint64_t *word, rsl_time until)
+static inline void rsl_park_wait_(rsl_word_ *word, rsl_time until)
 {
     rsl_parker_ parker;
     parker.posted = false;
@@ -1108,7 +1118,6 @@ RSL_CORE_DEF_ rsl_time RSL_CORE_(rsl_left)(const rsl_ctx *ctx)
 {
     if (ctx == NULL || ctx->deadline == 0 || ctx->deadline == RSL_FOREVER) return RSL_FOREVER;
     rsl_time now = rsl_clock_now_(ctx->clock);
-    if (now < 0 && ctx->deadline > RSL_FOREVER + now) return RSL_FOREVER; /* it would overflow */
     return ctx->deadline > now ? ctx->deadline - now : 0;
 }
 
@@ -1156,7 +1165,7 @@ static inline int rsl_ctx_spent_(const rsl_ctx *ctx, const rsl_clock *clock)
 
 /* Sleeps until the clock says `until`, or *word is posted, or the ctx is cancelled; may return
    early. An injected clock does its own sleeping, except for ever: that only a post can end. */
-static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, uint64_t *word,
+static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rsl_word_ *word,
                                   rsl_time until)
 {
     int saved = errno, cancelable = rsl_uncancelable_();
@@ -1209,10 +1218,10 @@ const char *rsl_retry_budget_config_check(const rsl_retry_budget_config *config)
 {
     rsl_retry_budget_config c = rsl_retry_budget_config_resolve(config);
     if (!rsl_rate_ok_(c.tokens_max, 1e-9, 1e9)) return "tokens_max: must lie in 1e-9..1e9";
-    if (!rsl_rate_ok_(c.tokens_per_success, 0, 1e9))
-        return "tokens_per_success: must lie in 0..1e9";
-    if (!rsl_rate_ok_(c.tokens_per_failure, 0, 1e9))
-        return "tokens_per_failure: must lie in 0..1e9";
+    if (c.tokens_per_success != 0 && !rsl_rate_ok_(c.tokens_per_success, 1e-9, 1e9))
+        return "tokens_per_success: must be 0 or lie in 1e-9..1e9";
+    if (c.tokens_per_failure != 0 && !rsl_rate_ok_(c.tokens_per_failure, 1e-9, 1e9))
+        return "tokens_per_failure: must be 0 or lie in 1e-9..1e9";
     return NULL;
 }
 
@@ -1462,7 +1471,7 @@ static int rsl_retry_repeat_(rsl_retry *retry, rsl_ctx *ctx, rsl_retry_state *st
     rsl_time delay, now = rsl_clock_now_(ctx->clock);
     while (rsl_retry_judge_(retry, state, ctx, result, true, now, &delay)) {
         rsl_time until = rsl_time_add_(now, delay);
-        uint64_t park = 0;
+        rsl_word_ park = 0;
         bool spent = rsl_ctx_spent_(ctx, ctx->clock) != RSL_OK;
         while (!spent && (now = rsl_clock_now_(ctx->clock)) < until) {
             rsl_ctx_sleep_(ctx, ctx->clock, &park, until);
@@ -1546,7 +1555,10 @@ static int rsl_retry_enter_(void *self, rsl_execution *e, rsl_slot *slot)
 
 static void rsl_retry_abandon_(void *self, rsl_execution *e, rsl_slot *slot)
 {
-    (void)self;
+    rsl_retry *retry = (rsl_retry *)self;
+    uint32_t attempt = (uint32_t)slot->word[0];
+    if (e->private_.wait_cut) /* in a backoff: the attempt that the slot names was not made */
+        rsl_retry_tell_(retry, RSL_RETRY_EXHAUSTED, e->result, e->now, attempt - 1);
     e->ctx.attempt = (uint32_t)(slot->word[0] >> 32);
 }
 
@@ -1574,7 +1586,7 @@ RSL_NOINLINE_ int rsl_retry_leave_any_(rsl_retry *retry, rsl_execution *e, rsl_s
         uint32_t attempt = (uint32_t)slot->word[0];
         rsl_retry_succeed_(retry, attempt, attempt > 1 ? rsl_execution_now_(e) : 0);
     }
-    rsl_retry_abandon_(retry, e, slot);
+    e->ctx.attempt = (uint32_t)(slot->word[0] >> 32);
     return RSL_DONE;
 }
 
@@ -1584,7 +1596,7 @@ static int rsl_retry_leave_(void *self, rsl_execution *e, rsl_slot *slot)
     bool first = e->result == 0 && (uint32_t)slot->word[0] == 1;
     if (RSL_UNLIKELY_(!first || rsl_retry_budget_is_short_(retry->config_.budget)))
         return rsl_retry_leave_any_(retry, e, slot);
-    rsl_retry_abandon_(retry, e, slot);
+    e->ctx.attempt = (uint32_t)(slot->word[0] >> 32);
     return RSL_DONE;
 }
 

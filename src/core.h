@@ -103,9 +103,9 @@ RSL_CORE_API const char *rsl_strerror(int status);
 
 /* ---- clocks ---- */
 
-/* An injected time source; a NULL pointer or a zeroed struct means the real monotonic clock. With
-   one, everything runs in virtual time. Both functions may be called from any thread that uses the
-   object they were given to. */
+/* An injected time source, never negative; a NULL pointer or a zeroed struct means the real
+   monotonic clock. With one, everything runs in virtual time. Both functions may be called from
+   any thread that uses the object they were given to. */
 typedef struct rsl_clock {
     rsl_time (*now)(void *user);                         /* never goes back */
     void     (*sleep_until)(void *user, rsl_time until); /* until now() >= until, or less */
@@ -121,6 +121,10 @@ RSL_CORE_API rsl_time rsl_now(void);
 typedef struct rsl_waiter rsl_waiter;
 typedef struct rsl_cancel rsl_cancel;
 
+/* A word that threads share. Some 32-bit platforms align uint64_t to 4 bytes only, where it can be
+   torn. */
+typedef uint64_t rsl_word_ __attribute__((aligned(8)));
+
 /* A wait in the memory of whoever waits. Its states: QUEUED -> WAKING (set under the granter's
    lock) -> wake() -> WOKEN, the granter's last touch. Whoever re-enters or abandons takes WAKING
    as granted and first waits for WOKEN, so that the memory is free to reuse on return. wake only
@@ -130,7 +134,7 @@ struct rsl_waiter {
     void (*wake)(void *user);
     void  *user;
     struct rsl_waiter_private_ {
-        uint64_t    state;       /* atomic; leaves QUEUED only under the lock of its list */
+        rsl_word_   state;       /* atomic; leaves QUEUED only under the lock of its list */
         rsl_waiter *next, *prev; /* guarded by that lock */
         uint64_t    word[3];     /* the granter's own use, guarded by that lock */
     } private_;
@@ -143,7 +147,7 @@ typedef struct rsl_lock_ { uint64_t word[8]; } rsl_lock_; /* room for any platfo
    move between init and deinit. */
 struct rsl_cancel {
     uint64_t     ready_;     /* set by init */
-    uint64_t     fired_;     /* atomic: 0, then 1 for good */
+    rsl_word_    fired_;     /* atomic: 0, then 1 for good */
     uint32_t     firing_;    /* calls of fire still waking listeners; guarded by lock_ */
     rsl_waiters_ listeners_; /* guarded by lock_; stays empty once fired_ is 1 and firing_ 0 */
     rsl_cancel  *parent_;    /* fixed by init */
@@ -165,9 +169,10 @@ RSL_CORE_API void rsl_cancel_fire(rsl_cancel *cancel);
 /* Whether the token has fired. NULL: false. From any thread; one load. */
 RSL_CORE_API bool rsl_cancel_fired(const rsl_cancel *cancel);
 
-/* Ends the token: unhooks it from its parent and waits for a rsl_cancel_fire in progress to leave
-   it. Nothing may wait under it any more. The memory is the caller's again. NULL and uninitialised
-   tokens are passed over. Not from within a wake. */
+/* Ends the token: unhooks it from its parent, and waits for a fire in progress to leave it if that
+   has begun to wake. No call of fire may begin any more, and nothing may wait or hang under the
+   token (asserted). The memory is the caller's again. NULL and uninitialised tokens are passed
+   over. Not from within a wake. */
 RSL_CORE_API void rsl_cancel_deinit(rsl_cancel *cancel);
 
 /* ---- what a call may use up ---- */
@@ -232,7 +237,8 @@ typedef struct rsl_layer_type {
     /* e->result is in; may change it. RSL_DONE: go on outwards. RSL_AGAIN: inwards again at
        e->wake_at. Not called on the layer that refused. */
     int  (*leave)(void *self, rsl_execution *e, rsl_slot *slot);
-    /* Entered or waiting, and never to be left: undo, count nothing. */
+    /* Entered or waiting, and never to be left: undo, count nothing. Like leave, it restores what
+       enter changed in e->ctx. */
     void (*abandon)(void *self, rsl_execution *e, rsl_slot *slot);
 } rsl_layer_type;
 
@@ -253,8 +259,8 @@ struct rsl_execution {
     struct rsl_execution_private_ {
         const rsl_layer *layers;
         const char      *refuser;
-        uint64_t         park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
-        rsl_waiter       listener;  /* to ctx.cancel, between rsl_execution_wake_by and the end */
+        rsl_word_        park;      /* atomic; where a blocked driver sleeps: see rsl_park_wait_ */
+        rsl_waiter       listener;  /* between rsl_execution_wake_by and the end */
         rsl_time         again_at;  /* the end of a backoff */
         uint32_t         count;     /* of layers */
         uint32_t         place;     /* layers [0, place) are entered */
@@ -262,7 +268,8 @@ struct rsl_execution {
         uint8_t          phase;
         bool             stale;     /* now is from before the call */
         bool             timed_out; /* the failure under way is that of an inner timeout */
-        bool             listening;
+        bool             wait_cut;  /* while the layer that waited is abandoned for it */
+        rsl_cancel      *listened;  /* the token that the listener is under; NULL: none */
         rsl_slot         slots[RSL_LAYERS_MAX];
     } private_;
 };
@@ -382,38 +389,38 @@ static inline void rsl_execution_timeless(rsl_execution *execution)
 
 /* Atomics on plain words. A load acquires and a store releases; the _relaxed_ ones order
    nothing. */
-static inline uint64_t rsl_load_(const uint64_t *p)
+static inline uint64_t rsl_load_(const rsl_word_ *p)
 {
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-static inline uint64_t rsl_load_relaxed_(const uint64_t *p)
+static inline uint64_t rsl_load_relaxed_(const rsl_word_ *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-static inline void rsl_store_(uint64_t *p, uint64_t value)
+static inline void rsl_store_(rsl_word_ *p, uint64_t value)
 {
     __atomic_store_n(p, value, __ATOMIC_RELEASE);
 }
 
-static inline void rsl_store_relaxed_(uint64_t *p, uint64_t value)
+static inline void rsl_store_relaxed_(rsl_word_ *p, uint64_t value)
 {
     __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t rsl_exchange_(uint64_t *p, uint64_t value)
+static inline uint64_t rsl_exchange_(rsl_word_ *p, uint64_t value)
 {
     return __atomic_exchange_n(p, value, __ATOMIC_ACQ_REL);
 }
 
-static inline uint64_t rsl_add_relaxed_(uint64_t *p, uint64_t value)
+static inline uint64_t rsl_add_relaxed_(rsl_word_ *p, uint64_t value)
 {
     return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
 }
 
 /* On failure *expected holds what was there. */
-static inline bool rsl_cas_(uint64_t *p, uint64_t *expected, uint64_t value)
+static inline bool rsl_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value)
 {
     return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
@@ -557,8 +564,9 @@ static inline void rsl_pause_(rsl_time span)
    return: not every platform can count further. */
 static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time until)
 {
-    rsl_time now = rsl_clock_real_(), left = until - now;
-    if (left <= 0) return false;
+    rsl_time now = rsl_clock_real_();
+    if (until <= now) return false;
+    rsl_time left = until - now;
     bool cut = left > RSL_SEC(86400);
     if (cut) left = RSL_SEC(86400);
 #ifdef RSL_NO_THREADS
@@ -633,7 +641,7 @@ static inline rsl_time rsl_time_grow_(rsl_time first, double multiplier, uint32_
 /* A number in [0, 1] from the injected source, or from a splitmix64 sequence of the object's own
    (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators"). The clock goes in at
    each draw, so that a forked child has a sequence of its own. */
-static inline double rsl_random_draw_(const rsl_random *random, uint64_t *state)
+static inline double rsl_random_draw_(const rsl_random *random, rsl_word_ *state)
 {
     if (random->next != NULL) {
         int saved = errno;
@@ -690,7 +698,7 @@ static inline rsl_time rsl_clock_now_(const rsl_clock *clock)
     int saved = errno;
     rsl_time now = clock->now(clock->user);
     errno = saved;
-    return now;
+    return now > 0 ? now : 0;
 }
 
 static inline rsl_time rsl_clock_coarse_(const rsl_clock *clock)
@@ -793,7 +801,7 @@ typedef struct rsl_parker_ {
 /* Wakes whoever sleeps on the word, or lets the next sleep return at once. Any thread. */
 static inline void rsl_park_post_(void *word)
 {
-    uint64_t before = rsl_exchange_((uint64_t *)word, RSL_POSTED_);
+    uint64_t before = rsl_exchange_((rsl_word_ *)word, RSL_POSTED_);
     if (before <= RSL_POSTED_) return;
     rsl_parker_ *parker = (rsl_parker_ *)(uintptr_t)before;
     rsl_lock_take_(&parker->lock);
@@ -804,7 +812,7 @@ static inline void rsl_park_post_(void *word)
 
 /* Sleeps until posted or until the real time `until`; one thread at a time per word. A post that
    came before counts. */
-static inline void rsl_park_wait_(uint64_t *word, rsl_time until)
+static inline void rsl_park_wait_(rsl_word_ *word, rsl_time until)
 {
     rsl_parker_ parker;
     parker.posted = false;
@@ -935,7 +943,6 @@ RSL_CORE_DEF_ rsl_time RSL_CORE_(rsl_left)(const rsl_ctx *ctx)
 {
     if (ctx == NULL || ctx->deadline == 0 || ctx->deadline == RSL_FOREVER) return RSL_FOREVER;
     rsl_time now = rsl_clock_now_(ctx->clock);
-    if (now < 0 && ctx->deadline > RSL_FOREVER + now) return RSL_FOREVER; /* it would overflow */
     return ctx->deadline > now ? ctx->deadline - now : 0;
 }
 
@@ -983,7 +990,7 @@ static inline int rsl_ctx_spent_(const rsl_ctx *ctx, const rsl_clock *clock)
 
 /* Sleeps until the clock says `until`, or *word is posted, or the ctx is cancelled; may return
    early. An injected clock does its own sleeping, except for ever: that only a post can end. */
-static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, uint64_t *word,
+static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rsl_word_ *word,
                                   rsl_time until)
 {
     int saved = errno, cancelable = rsl_uncancelable_();
