@@ -1575,12 +1575,15 @@ static const char *rsl_breaker_state_name_(rsl_breaker_state state)
     }
 }
 
-/* No lock held: the source of randomness may be the user's. */
-static void rsl_breaker_news_start_(rsl_breaker *b, rsl_breaker_news_ *news)
+/* No lock held: the source of randomness may be the user's. reports: a result, or a person, may
+   open the circuit; else only a call that hangs. */
+static void rsl_breaker_news_start_(rsl_breaker *b, rsl_breaker_news_ *news, bool reports)
 {
+    uint64_t mode = rsl_breaker_mode_of_(b);
+    bool may_open = reports || (mode & RSL_BREAKER_TIMED_) != 0;
     news->count = 0;
     news->jitter = 0;
-    if (rsl_breaker_mode_of_(b) & RSL_BREAKER_JITTERED_)
+    if (may_open && (mode & RSL_BREAKER_JITTERED_) != 0)
         news->jitter = 2 * rsl_random_draw_(&b->config_.random, &b->random_) - 1;
 }
 
@@ -2101,7 +2104,7 @@ RSL_NOINLINE_ int rsl_breaker_enter_locked_(rsl_breaker *b, rsl_breaker_permit *
                                             rsl_time now)
 {
     rsl_breaker_news_ news;
-    rsl_breaker_news_start_(b, &news);
+    rsl_breaker_news_start_(b, &news, false);
     rsl_lock_take_(&b->lock_);
     rsl_breaker_catch_up_(b, now, &news);
     uint64_t word = b->word_;
@@ -2201,7 +2204,7 @@ RSL_NOINLINE_ int rsl_breaker_leave_locked_(rsl_breaker *b, const rsl_breaker_pe
     rsl_breaker_news_ news;
     bool failed = outcome == RSL_BREAKER_FAILED_;
     bool counts = failed || outcome == RSL_BREAKER_SUCCEEDED_;
-    rsl_breaker_news_start_(b, &news);
+    rsl_breaker_news_start_(b, &news, true);
     rsl_lock_take_(&b->lock_);
     uint64_t word = b->word_;
     if (word != permit->generation) {
@@ -2472,7 +2475,7 @@ rsl_breaker_state rsl_breaker_state_get(rsl_breaker *breaker)
         return (rsl_breaker_state)(code - 1);
 
     rsl_breaker_news_ news;
-    rsl_breaker_news_start_(breaker, &news);
+    rsl_breaker_news_start_(breaker, &news, false);
     rsl_lock_take_(&breaker->lock_);
     rsl_breaker_catch_up_(breaker, now, &news);
     word = breaker->word_;
@@ -2503,7 +2506,7 @@ void rsl_breaker_stats_get(rsl_breaker *breaker, rsl_breaker_stats *stats)
     memset(stats, 0, sizeof *stats);
     if (rsl_breaker_is_dead_(breaker)) return;
     rsl_breaker_news_ news;
-    rsl_breaker_news_start_(breaker, &news);
+    rsl_breaker_news_start_(breaker, &news, false);
     rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
     rsl_lock_take_(&breaker->lock_);
     rsl_breaker_catch_up_(breaker, now, &news);
@@ -2529,7 +2532,7 @@ int rsl_breaker_force(rsl_breaker *breaker, rsl_breaker_state state)
         (int)state > (int)RSL_BREAKER_METRICS_ONLY || state == RSL_BREAKER_HALF_OPEN)
         return RSL_EINVAL;
     rsl_breaker_news_ news;
-    rsl_breaker_news_start_(breaker, &news);
+    rsl_breaker_news_start_(breaker, &news, true);
     rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
     rsl_lock_take_(&breaker->lock_);
     breaker->reopenings_ = 0; /* OPEN: for open_for, not for what it had grown to */
@@ -2637,7 +2640,7 @@ int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *conf
     int status = (probes && room == NULL) || (timing && flights == NULL) ? RSL_ENOMEM : RSL_OK;
     if (status == RSL_OK) {
         rsl_breaker_news_ news;
-        rsl_breaker_news_start_(breaker, &news);
+        rsl_breaker_news_start_(breaker, &news, true);
         rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
         rsl_lock_take_(&breaker->lock_);
         rsl_breaker_adopt_(breaker, &c, &room, &flights, now, &news);
