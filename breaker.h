@@ -448,7 +448,8 @@ typedef struct rsl_breaker_stats {
 struct rsl_breaker {
     rsl_word_ word_;         /* atomic: generation << 3 | code; changed under lock_; 0: dead */
     rsl_word_ mode_;         /* atomic, written under lock_: bits of enum rsl_breaker_mode_ */
-    rsl_word_ streak_;       /* atomic, written under lock_: failures in a row */
+    rsl_word_ unclean_;      /* atomic, written under lock_: 0: a success would change nothing;
+                                failures in a row, or 1: a count window not full of successes */
     rsl_word_ refuse_until_; /* atomic, written under lock_: till then no permit can be had */
     rsl_word_ epoch_;        /* atomic, written under lock_: number of the bucket << 32 | index */
     rsl_word_ fast_until_;   /* atomic, written under lock_: till then successes only add up */
@@ -467,6 +468,7 @@ struct rsl_breaker {
     uint32_t probing_, probed_well_, probed_badly_; /* guarded by lock_ */
     uint32_t probes_room_;   /* entries in probes_; guarded by lock_ */
     uint32_t reopenings_;    /* openings since the last close; guarded by lock_ */
+    uint32_t overdue_;       /* calls in flight slow at the last look; guarded by lock_ */
     uint32_t stride_;        /* words between the buckets of two shards; constant */
     rsl_time epoch_end_;     /* guarded by lock_ */
     uint64_t serial_;        /* of the latest probe; guarded by lock_ */
@@ -1549,6 +1551,7 @@ int rsl_breaker_init(rsl_breaker *breaker, const rsl_breaker_config *config)
         return status;
     }
     breaker->probes_room_ = c->probes_max;
+    breaker->unclean_ = c->window == RSL_WINDOW_COUNT ? 1 : 0;
     rsl_breaker_set_mode_(breaker, 0);
     rsl_store_(&breaker->word_, 1 << 3 | RSL_BREAKER_CLOSED_);
     return RSL_OK;
@@ -1612,7 +1615,8 @@ static void rsl_breaker_tell_(rsl_breaker *b, const rsl_breaker_news_ *news)
 
 static inline uint32_t rsl_breaker_hash_(uint64_t self)
 {
-    return (uint32_t)((self * 0x9e3779b97f4a7c15u) >> 60); /* 4 bits: RSL_BREAKER_SHARDS_ */
+    /* pages of neighbouring stacks count up; elsewhere it is a thread's number, a multiple of 4 */
+    return (uint32_t)((self >> 12) ^ ((self >> 2) & 15)) % RSL_BREAKER_SHARDS_;
 }
 
 /* Its own further on, or a free one, which becomes its own; else the common one. */
@@ -1695,11 +1699,11 @@ RSL_NOINLINE_ void rsl_breaker_bucket_add_any_(const struct rsl_breaker_shard_ *
     }
 }
 
-/* The same, straight on when it owns the shard and has counted in this bucket before. `epoch` is
-   epoch_ as it was before word_ was compared. */
-static inline void rsl_breaker_bucket_add_(rsl_breaker *b, uint64_t epoch)
+/* The same for this thread's shard, straight on when it owns that and has counted in this bucket
+   before. `epoch` is epoch_ as it was before word_ was compared. */
+static inline void rsl_breaker_bucket_add_(rsl_breaker *b, struct rsl_breaker_shard_ *shard,
+                                           uint64_t epoch)
 {
-    struct rsl_breaker_shard_ *shard = rsl_breaker_shard_(b);
     size_t row = (size_t)(shard - b->shards_) * b->stride_;
     rsl_word_ *bucket = &b->buckets_[row + (uint32_t)epoch];
     uint64_t before = rsl_load_relaxed_(bucket);
@@ -1794,6 +1798,8 @@ static void rsl_breaker_ring_put_(rsl_breaker *b, uint64_t position, bool failed
     b->failures_ += failed;
     b->slow_ += slow;
     rsl_store_relaxed_(slot, generation << 2 | (uint64_t)slow << 1 | (uint64_t)failed);
+    bool clean = b->calls_ == b->config_.window_calls && b->failures_ == 0 && b->slow_ == 0;
+    rsl_store_relaxed_(&b->unclean_, clean ? 0 : 1);
 }
 
 /* ---- calls in flight: a place each, so that calls that never return are seen ---- */
@@ -1903,9 +1909,10 @@ static void rsl_breaker_flights_free_(rsl_breaker *b)
 static void rsl_breaker_clear_window_(rsl_breaker *b)
 {
     rsl_breaker_flights_free_(b);
-    rsl_store_relaxed_(&b->streak_, 0);
+    rsl_store_relaxed_(&b->unclean_, b->config_.window == RSL_WINDOW_COUNT ? 1 : 0);
     rsl_store_relaxed_(&b->fast_until_, 0);
     rsl_store_relaxed_(&b->due_, 0);
+    b->overdue_ = 0;
     b->calls_ = b->failures_ = b->slow_ = 0; /* the slots are of another generation from now on */
     uint32_t buckets = b->config_.window_buckets;
     uint64_t number = (b->epoch_ >> 32) + buckets + 1; /* every bucket is old */
@@ -1950,9 +1957,12 @@ static void rsl_breaker_change_(rsl_breaker *b, rsl_breaker_state state, int sta
 static rsl_breaker_tally_ rsl_breaker_tally_get_(rsl_breaker *b, rsl_time now)
 {
     rsl_breaker_tally_ tally = {b->calls_, b->failures_, b->slow_, 0};
-    uint32_t overdue = b->config_.slow_after != RSL_FOREVER ? rsl_breaker_overdue_(b, now) : 0;
+    bool timed = b->config_.slow_after != RSL_FOREVER;
+    if (timed && (b->overdue_ > 0 || now >= (rsl_time)b->due_))
+        b->overdue_ = rsl_breaker_overdue_(b, now); /* else none can be, and the scan is spared */
+    uint32_t overdue = timed ? b->overdue_ : 0;
     if (b->config_.window == RSL_WINDOW_CONSECUTIVE) {
-        tally.calls = tally.failures = b->streak_;
+        tally.calls = tally.failures = b->unclean_;
     } else if (b->config_.window == RSL_WINDOW_TIME) {
         rsl_breaker_rotate_(b, now);
         tally = rsl_breaker_time_tally_(b);
@@ -2165,14 +2175,6 @@ static inline bool rsl_breaker_may_enter_straight_(uint64_t word, uint64_t mode)
            (mode & (RSL_BREAKER_TIMED_ | RSL_BREAKER_CUSTOM_)) == 0;
 }
 
-/* Counts the entry. Returns where this thread keeps totals; NULL: nowhere. */
-static inline struct rsl_breaker_shard_ *rsl_breaker_enter_straight_(rsl_breaker *b)
-{
-    struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(b);
-    if (mine != NULL) rsl_breaker_add_(mine, RSL_BREAKER_ADMITTED_);
-    return mine;
-}
-
 /* ---- report ---- */
 
 /* Lock held: a result of the current generation goes into the window. */
@@ -2187,11 +2189,11 @@ static void rsl_breaker_record_(rsl_breaker *b, bool failed, bool slow, uint64_t
     case RSL_WINDOW_TIME:
         rsl_breaker_rotate_(b, now);
         if (failed || slow) rsl_breaker_bad_add_(b, failed, slow);
-        else rsl_breaker_bucket_add_(b, b->epoch_);
+        else rsl_breaker_bucket_add_(b, rsl_breaker_shard_(b), b->epoch_);
         break;
     default: {
-        uint64_t streak = failed || slow ? b->streak_ + 1 : 0;
-        if (streak <= UINT32_MAX) rsl_store_relaxed_(&b->streak_, streak);
+        uint64_t streak = failed || slow ? b->unclean_ + 1 : 0;
+        if (streak <= UINT32_MAX) rsl_store_relaxed_(&b->unclean_, streak);
         break;
     }
     }
@@ -2230,22 +2232,22 @@ RSL_NOINLINE_ int rsl_breaker_leave_locked_(rsl_breaker *b, const rsl_breaker_pe
 /* A success of the generation of `word`, if its window says the same after it as before: true, and
    it is in the window. *position: the turn it took in a count window, for whoever puts it
    there. */
-static inline bool rsl_breaker_succeed_(rsl_breaker *b, uint64_t word, uint64_t mode, rsl_time now,
-                                        uint64_t *position)
+RSL_INLINE_ bool rsl_breaker_succeed_(rsl_breaker *b, uint64_t word, uint64_t mode, rsl_time now,
+                                      struct rsl_breaker_shard_ *mine, uint64_t *position)
 {
     uint64_t epoch = rsl_load_(&b->epoch_); /* before word_: see [ORDER] */
     if (rsl_load_(&b->word_) != word || (mode & RSL_BREAKER_RENEWED_)) return false;
-    if (mode & RSL_BREAKER_COUNT_WINDOW_) {
-        *position = rsl_breaker_ring_next_(b);
-        /* relaxed: if it says success of this generation, that is what we would write */
-        return rsl_load_relaxed_(rsl_breaker_ring_slot_(b, *position)) == word >> 3 << 2;
-    }
     if (mode & RSL_BREAKER_TIME_WINDOW_) {
         if (now >= (rsl_time)rsl_load_relaxed_(&b->fast_until_)) return false;
-        rsl_breaker_bucket_add_(b, epoch);
+        rsl_breaker_bucket_add_(b, mine != NULL ? mine : rsl_breaker_shard_(b), epoch);
         return true;
     }
-    return rsl_load_relaxed_(&b->streak_) == 0; /* relaxed: a moment before a failure is as good */
+    /* relaxed: a moment before a failure is as good; in a ring of successes, any slot is */
+    if (RSL_LIKELY_(rsl_load_relaxed_(&b->unclean_) == 0)) return true;
+    if ((mode & RSL_BREAKER_COUNT_WINDOW_) == 0) return false;
+    *position = rsl_breaker_ring_next_(b);
+    /* relaxed: if it says success of this generation, that is what we would write */
+    return rsl_load_relaxed_(rsl_breaker_ring_slot_(b, *position)) == word >> 3 << 2;
 }
 
 /* Any report of a permit that is not spent. */
@@ -2271,7 +2273,8 @@ RSL_NOINLINE_ int rsl_breaker_leave_slowly_(rsl_breaker *b, rsl_execution *e,
     bool slow = timed && now >= rsl_time_add_(permit->started, slow_after);
     bool due = timed && now >= (rsl_time)rsl_load_relaxed_(&b->due_);
     if (records && !slow && !due && outcome == RSL_BREAKER_SUCCEEDED_ &&
-        position == rsl_breaker_none_ && rsl_breaker_succeed_(b, word, mode, now, &position)) {
+        position == rsl_breaker_none_ &&
+        rsl_breaker_succeed_(b, word, mode, now, NULL, &position)) {
         rsl_breaker_count_(b, outcome);
         return RSL_OK;
     }
@@ -2321,12 +2324,12 @@ static inline bool rsl_breaker_is_dead_(const rsl_breaker *breaker)
 /* The straight way out for a success that came in straight: true when it is done, which is when
    the window says the same as before. *position: see rsl_breaker_succeed_. */
 RSL_INLINE_ bool rsl_breaker_leave_straight_(rsl_breaker *b, rsl_execution *e, uint64_t word,
-                                             struct rsl_breaker_shard_ *mine, uint64_t *position)
+                                             uint64_t mode, struct rsl_breaker_shard_ *mine,
+                                             uint64_t *position)
 {
-    uint64_t mode = rsl_breaker_mode_of_(b);
     rsl_time now = mode & RSL_BREAKER_TIME_WINDOW_ ? rsl_breaker_now_(b, e, mode) : 0;
     *position = rsl_breaker_none_;
-    if (RSL_UNLIKELY_(!rsl_breaker_succeed_(b, word, mode, now, position))) return false;
+    if (RSL_UNLIKELY_(!rsl_breaker_succeed_(b, word, mode, now, mine, position))) return false;
     if (mine != NULL) rsl_breaker_add_(mine, RSL_BREAKER_SUCCEEDED_);
     return true;
 }
@@ -2368,30 +2371,55 @@ RSL_NOINLINE_ int rsl_breaker_call_unusual_(rsl_breaker *b, const rsl_ctx *ctx, 
     return rsl_breaker_refuse_(b, now);
 }
 
-/* What costs least: closed, consecutive failures, no totals. It saves two registers only. */
-RSL_NOINLINE_ int rsl_breaker_call_consecutive_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
-                                                void *arg, uint64_t word)
+/* Closed, untimed, judged by default. `kind` is constant, so that each kind gets code of its own,
+   which saves no more registers than it needs. */
+RSL_INLINE_ int rsl_breaker_call_straight_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
+                                           void *arg, uint64_t word, uint64_t kind)
+{
+    uint64_t position, kinds = RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_;
+    struct rsl_breaker_shard_ *mine = NULL;
+    if (kind & RSL_BREAKER_COUNTED_) {
+        mine = rsl_breaker_shard_(b);
+        rsl_breaker_add_(mine, RSL_BREAKER_ADMITTED_);
+    }
+    int result = fn(ctx, arg);
+    if (RSL_UNLIKELY_(result != 0))
+        return rsl_breaker_leave_late_(b, NULL, word, result, rsl_breaker_none_);
+    uint64_t mode = (rsl_breaker_mode_of_(b) & ~kinds) | kind;
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, NULL, word, mode, mine, &position)))
+        return rsl_breaker_leave_late_(b, NULL, word, 0, position);
+    return 0;
+}
+
+/* What costs least: no totals, and no time to tell. It saves two registers only. */
+RSL_NOINLINE_ int rsl_breaker_call_bare_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn, void *arg,
+                                         uint64_t word)
 {
     int result = fn(ctx, arg);
     /* relaxed: nothing is read or written after */
-    if (RSL_LIKELY_(result == 0 && rsl_load_relaxed_(&b->streak_) == 0 &&
+    if (RSL_LIKELY_(result == 0 && rsl_load_relaxed_(&b->unclean_) == 0 &&
                     rsl_load_relaxed_(&b->word_) == word))
         return 0;
     return rsl_breaker_leave_late_(b, NULL, word, result, rsl_breaker_none_);
 }
 
-/* Closed, untimed, judged by default. */
-RSL_NOINLINE_ int rsl_breaker_call_straight_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
-                                             void *arg, uint64_t word)
+RSL_NOINLINE_ int rsl_breaker_call_counted_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
+                                            void *arg, uint64_t word)
 {
-    uint64_t position;
-    struct rsl_breaker_shard_ *mine = rsl_breaker_enter_straight_(b);
-    int result = fn(ctx, arg);
-    if (RSL_UNLIKELY_(result != 0))
-        return rsl_breaker_leave_late_(b, NULL, word, result, rsl_breaker_none_);
-    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, NULL, word, mine, &position)))
-        return rsl_breaker_leave_late_(b, NULL, word, 0, position);
-    return 0;
+    return rsl_breaker_call_straight_(b, ctx, fn, arg, word, RSL_BREAKER_COUNTED_);
+}
+
+RSL_NOINLINE_ int rsl_breaker_call_time_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn, void *arg,
+                                         uint64_t word)
+{
+    return rsl_breaker_call_straight_(b, ctx, fn, arg, word, RSL_BREAKER_TIME_WINDOW_);
+}
+
+RSL_NOINLINE_ int rsl_breaker_call_time_counted_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn,
+                                                 void *arg, uint64_t word)
+{
+    return rsl_breaker_call_straight_(b, ctx, fn, arg, word,
+                                      RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_);
 }
 
 /* Only sends each call its way, by tail calls, so that none pays for what another needs. */
@@ -2405,10 +2433,14 @@ int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *
     uint64_t word = rsl_load_(&b->word_), mode = rsl_breaker_mode_of_(b);
     if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, mode)))
         return rsl_breaker_call_unusual_(b, ctx, fn, arg);
-    uint64_t more = RSL_BREAKER_COUNT_WINDOW_ | RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_;
-    if ((mode & more) == 0)
-        return rsl_breaker_call_consecutive_(b, ctx, fn, arg, word);
-    return rsl_breaker_call_straight_(b, ctx, fn, arg, word);
+    switch (mode & (RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_ | RSL_BREAKER_RENEWED_)) {
+    case 0:                        return rsl_breaker_call_bare_(b, ctx, fn, arg, word);
+    case RSL_BREAKER_COUNTED_:     return rsl_breaker_call_counted_(b, ctx, fn, arg, word);
+    case RSL_BREAKER_TIME_WINDOW_: return rsl_breaker_call_time_(b, ctx, fn, arg, word);
+    case RSL_BREAKER_TIME_WINDOW_ | RSL_BREAKER_COUNTED_:
+        return rsl_breaker_call_time_counted_(b, ctx, fn, arg, word);
+    default: return rsl_breaker_call_any_(b, ctx, fn, arg);
+    }
 }
 
 int rsl_breaker_allow(rsl_breaker *breaker, rsl_breaker_permit *permit)
@@ -2417,7 +2449,7 @@ int rsl_breaker_allow(rsl_breaker *breaker, rsl_breaker_permit *permit)
     uint64_t word = rsl_load_(&breaker->word_);
     if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, rsl_breaker_mode_of_(breaker))))
         return rsl_breaker_enter_(breaker, NULL, permit);
-    rsl_breaker_enter_straight_(breaker);
+    rsl_breaker_count_(breaker, RSL_BREAKER_ADMITTED_);
     permit->generation = word;
     permit->started = 0;
     permit->private_ = 0;
@@ -2445,8 +2477,9 @@ int rsl_breaker_report(rsl_breaker *breaker, rsl_breaker_permit *permit, int res
     if (RSL_UNLIKELY_(result != 0 || !rsl_breaker_is_straight_(breaker, word, permit->private_)))
         return rsl_breaker_report_any_(breaker, permit, result);
     permit->generation = 0;
+    uint64_t mode = rsl_breaker_mode_of_(breaker);
     struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(breaker);
-    if (RSL_LIKELY_(rsl_breaker_leave_straight_(breaker, NULL, word, mine, &position)))
+    if (RSL_LIKELY_(rsl_breaker_leave_straight_(breaker, NULL, word, mode, mine, &position)))
         return RSL_OK;
     if (rsl_breaker_is_dead_(breaker)) return RSL_EINVAL;
     return rsl_breaker_leave_late_(breaker, NULL, word, 0, position);
@@ -2672,7 +2705,7 @@ static int rsl_breaker_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot
     rsl_execution_timeless_(e);
     if (RSL_UNLIKELY_(!rsl_breaker_may_enter_straight_(word, rsl_breaker_mode_of_(b))))
         return rsl_breaker_layer_enter_any_(b, e, slot);
-    rsl_breaker_enter_straight_(b);
+    rsl_breaker_count_(b, RSL_BREAKER_ADMITTED_);
     slot->word[0] = word; /* the rest of the permit is 0, as the slot is */
     return RSL_OK;
 }
@@ -2694,7 +2727,9 @@ static int rsl_breaker_layer_leave_(void *self, rsl_execution *e, rsl_slot *slot
     bool success = e->result == 0 && !e->refused;
     if (RSL_UNLIKELY_(!success || !rsl_breaker_is_straight_(b, word, slot->word[2])))
         return rsl_breaker_layer_leave_any_(b, e, slot, rsl_breaker_none_);
-    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, e, word, rsl_breaker_totals_(b), &position)))
+    uint64_t mode = rsl_breaker_mode_of_(b);
+    struct rsl_breaker_shard_ *mine = rsl_breaker_totals_(b);
+    if (RSL_UNLIKELY_(!rsl_breaker_leave_straight_(b, e, word, mode, mine, &position)))
         return rsl_breaker_layer_leave_any_(b, e, slot, position);
     return RSL_DONE;
 }
