@@ -1,0 +1,332 @@
+/* bench.c -- times every row at 1, 2, 4 and 16 threads and prints the tables. See docs/bench.md.
+
+   bench [-r rounds] [-m milliseconds] [-o text] [-i counts] [-w file]
+     -r  rounds per figure (9)           -i  instructions per call, as bench/run leaves them
+     -m  length of one round (25)        -w  write the tables as Markdown to this file
+     -o  only rows whose name holds text (floors are always measured)
+
+   It ends with 1 when something was allocated in a measured part or a row did something else than
+   it claims. A missed goal is printed, not an error: a shared machine may miss one by noise.
+
+   SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "bench.h"
+#include "report.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Allocations of this thread. The definitions below take the place of the C library's in the whole
+   program, so that a hidden allocation is seen too, not those through RSL_MALLOC alone. */
+static _Thread_local uint64_t allocations;
+
+#ifdef __GLIBC__
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *block, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+    allocations++;
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *block, size_t size)
+{
+    allocations++;
+    return __libc_realloc(block, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    allocations++;
+    return __libc_memalign(alignment, size);
+}
+#endif
+
+/* What the workers do next; written while they sleep. */
+static struct {
+    const bench_row *row;
+    uint64_t         count; /* operations of each thread */
+    atomic_int       ready;
+    atomic_bool      go;
+} run;
+
+/* The same threads from first to last, as a program's workers live: the first one measures alone,
+   the first two together, and so on. */
+typedef struct worker {
+    pthread_t thread;
+    sem_t     start, done;
+    int64_t   ended;
+    double    least; /* ns per operation in the quickest piece of the latest round */
+    uint64_t  unexpected, allocations, hook_calls;
+    bool      displaced; /* lost its processor to another thread in the latest round */
+} worker;
+
+static worker workers[BENCH_THREADS_MAX];
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void await(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0) continue; /* a signal is no reason to go on */
+}
+
+/* How often the system has taken the processor from this thread while it could run. */
+static long displacements(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nivcsw;
+}
+
+/* The round in a hundred pieces: on a busy machine some are undisturbed where no round is. */
+static void do_pieces(worker *self)
+{
+    self->unexpected = 0;
+    self->least = HUGE_VAL;
+    uint64_t piece = run.count / 100 + 1;
+    int64_t started = now_ns();
+    for (uint64_t left = run.count; left > 0;) {
+        uint64_t count = left < piece ? left : piece;
+        self->unexpected += run.row->loop(run.row->subject, count);
+        self->ended = now_ns();
+        double each = (double)(self->ended - started) / (double)count;
+        if (each < self->least && count == piece) self->least = each;
+        started = self->ended;
+        left -= count;
+    }
+}
+
+static void *work(void *arg)
+{
+    worker *self = arg;
+    for (;;) {
+        await(&self->start);
+        if (run.row == NULL) return NULL;
+        atomic_fetch_add(&run.ready, 1);
+        while (!atomic_load(&run.go)) sched_yield();
+        uint64_t allocations_before = allocations, hooks_before = bench_hook_calls;
+        long displacements_before = displacements();
+        do_pieces(self);
+        self->allocations = allocations - allocations_before;
+        self->hook_calls = bench_hook_calls - hooks_before;
+        self->displaced = displacements() != displacements_before;
+        sem_post(&self->done);
+    }
+}
+
+static void start_workers(void)
+{
+    for (int i = 0; i < BENCH_THREADS_MAX; i++) {
+        sem_init(&workers[i].start, 0, 0);
+        sem_init(&workers[i].done, 0, 0);
+        if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0) {
+            fputs("bench: cannot start a thread\n", stderr);
+            exit(1);
+        }
+    }
+}
+
+static void stop_workers(void)
+{
+    run.row = NULL;
+    for (int i = 0; i < BENCH_THREADS_MAX; i++) sem_post(&workers[i].start);
+    for (int i = 0; i < BENCH_THREADS_MAX; i++) pthread_join(workers[i].thread, NULL);
+}
+
+/* From the moment that all threads may start to the end of the last one. */
+static int64_t time_run(const bench_row *row, int threads, uint64_t count, bench_totals *totals)
+{
+    run.row = row;
+    run.count = count;
+    atomic_store(&run.ready, 0);
+    atomic_store(&run.go, false);
+    for (int i = 0; i < threads; i++) sem_post(&workers[i].start);
+    while (atomic_load(&run.ready) < threads) sched_yield();
+    int64_t started = now_ns(), ended = started;
+    atomic_store(&run.go, true);
+
+    for (int i = 0; i < threads; i++) {
+        await(&workers[i].done);
+        if (workers[i].ended > ended) ended = workers[i].ended;
+        totals->operations += count;
+        totals->unexpected += workers[i].unexpected;
+        totals->allocations += workers[i].allocations;
+        totals->hook_calls += workers[i].hook_calls;
+    }
+    if (totals->unexpected != 0 && totals->culprit == NULL) totals->culprit = row->name;
+    return ended - started;
+}
+
+/* With a processor for each thread, a round in which one was displaced measures other programs. It
+   is run again, a few times at most; if the machine is never quiet, the least counts. */
+static int64_t time_round(const bench_row *row, int threads, uint64_t count, bench_totals *totals)
+{
+    int64_t least = INT64_MAX;
+    for (int tries = 0; tries < 4; tries++) {
+        int64_t elapsed = time_run(row, threads, count, totals);
+        if (elapsed < least) least = elapsed;
+        bool displaced = false;
+        for (int i = 0; i < threads; i++) displaced = displaced || workers[i].displaced;
+        if (!displaced) return elapsed;
+        if (threads > sysconf(_SC_NPROCESSORS_ONLN)) return elapsed;
+    }
+    totals->disturbed++;
+    return least;
+}
+
+/* Operations per thread that fill one round. */
+static uint64_t calibrate(const bench_row *row, int threads, double round_ns,
+                          bench_totals *totals)
+{
+    uint64_t count = 256;
+    for (;;) {
+        int64_t elapsed = time_run(row, threads, count, totals);
+        if ((double)elapsed >= round_ns / 8) {
+            uint64_t fitting = (uint64_t)((double)count * round_ns / (double)elapsed);
+            return fitting > 0 ? fitting : 1;
+        }
+        count *= 4;
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Rounds go round all rows before any row is measured again: when the machine slows down for a
+   second, all rows suffer alike instead of one of them looking slow. */
+static void measure(bench_result *results, size_t count, int rounds, double round_ns,
+                    bench_totals *totals)
+{
+    uint64_t (*loops)[BENCH_COLUMNS] = calloc(count, sizeof *loops);
+    double *samples = calloc(count * BENCH_COLUMNS * (size_t)rounds, sizeof *samples);
+    if (loops == NULL || samples == NULL) exit(1);
+    for (int round = -1; round < rounds; round++) {
+        for (int column = 0; column < BENCH_COLUMNS; column++) {
+            int threads = bench_columns[column];
+            for (size_t i = 0; i < count; i++) {
+                uint64_t *loop = &loops[i][column];
+                if (round < 0) {
+                    *loop = calibrate(results[i].row, threads, round_ns, totals);
+                    continue;
+                }
+                int64_t elapsed = time_round(results[i].row, threads, *loop, totals);
+                double operations = (double)*loop * threads;
+                size_t cell = i * BENCH_COLUMNS + (size_t)column;
+                size_t at = cell * (size_t)rounds + (size_t)round;
+                samples[at] = (double)elapsed / operations;
+                double *least = &results[i].least[column];
+                *least = fmin(*least, threads == 1 ? workers[0].least : samples[at]);
+            }
+        }
+        if (isatty(2)) fprintf(stderr, "\rround %d of %d", round + 1, rounds);
+    }
+    if (isatty(2)) fputs("\n", stderr);
+    for (size_t i = 0; i < count * BENCH_COLUMNS; i++) {
+        double *cell = &samples[i * (size_t)rounds];
+        qsort(cell, (size_t)rounds, sizeof *cell, by_size);
+        results[i / BENCH_COLUMNS].median[i % BENCH_COLUMNS] = cell[rounds / 2];
+    }
+    free(samples);
+    free(loops);
+}
+
+static size_t take(bench_result *results, bench_group group, const char *only)
+{
+    size_t count, taken = 0;
+    const bench_row *rows = group == BENCH_FLOORS ? bench_floors(&count)
+                            : group == BENCH_OURS ? bench_rows(&count)
+                                                  : bench_rivals(&count);
+    for (size_t i = 0; i < count; i++) {
+        bool wanted = group == BENCH_FLOORS || only == NULL || strstr(rows[i].name, only) != NULL;
+        if (!wanted) continue;
+        bench_result *result = &results[taken++];
+        *result = (bench_result){.row = &rows[i], .group = group, .instructions = -1};
+        for (int column = 0; column < BENCH_COLUMNS; column++) result->least[column] = HUGE_VAL;
+    }
+    return taken;
+}
+
+/* The file has a line "name instructions" for each row. */
+static void read_instructions(const char *path, bench_result *results, size_t count)
+{
+    FILE *file = fopen(path, "r");
+    char name[64];
+    double instructions;
+    if (file == NULL) return;
+    while (fscanf(file, "%63s %lf", name, &instructions) == 2) {
+        for (size_t i = 0; i < count; i++) {
+            const bench_row *row = results[i].row;
+            if (strcmp(row->name, name) == 0 && !row->stubbed) {
+                results[i].instructions = instructions;
+            }
+        }
+    }
+    fclose(file);
+}
+
+int main(int argc, char **argv)
+{
+    static bench_result results[BENCH_ROWS_MAX];
+    const char *only = NULL, *counts = NULL, *markdown = NULL;
+    int rounds = 9, round_ms = 25, option;
+    while ((option = getopt(argc, argv, "r:m:o:i:w:")) != -1) {
+        switch (option) {
+            case 'r': rounds = atoi(optarg); break;
+            case 'm': round_ms = atoi(optarg); break;
+            case 'o': only = optarg; break;
+            case 'i': counts = optarg; break;
+            case 'w': markdown = optarg; break;
+            default: return 2;
+        }
+    }
+    if (rounds < 1 || round_ms < 1) {
+        fputs("bench: -r and -m need numbers above 0\n", stderr);
+        return 2;
+    }
+    size_t count = take(results, BENCH_FLOORS, only);
+    count += take(results + count, BENCH_OURS, only);
+    count += take(results + count, BENCH_RIVALS, only);
+    if (counts != NULL) read_instructions(counts, results, count);
+
+    bench_totals totals = {.rounds = rounds, .round_ms = round_ms};
+    start_workers();
+    measure(results, count, rounds, round_ms * 1e6, &totals);
+    stop_workers();
+    bench_print(stdout, BENCH_WITH_LEAST, results, count, &totals);
+    if (markdown != NULL) {
+        FILE *file = fopen(markdown, "w");
+        if (file == NULL) {
+            perror(markdown);
+            return 1;
+        }
+        bench_print(file, BENCH_MEDIANS, results, count, &totals);
+        fclose(file);
+    }
+    return totals.unexpected == 0 && totals.allocations == 0 && totals.hook_calls == 0 ? 0 : 1;
+}

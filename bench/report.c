@@ -1,0 +1,260 @@
+/* report.c -- the tables, in Markdown that also reads well on a terminal. Rules: docs/bench.md.
+
+   SPDX-License-Identifier: MIT */
+#define _DEFAULT_SOURCE
+#include "report.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* For a comparison of two figures of the same run that both hold noise. */
+static const double NOISE = 1.05;
+
+typedef struct report {
+    FILE               *out;
+    bench_style         style;
+    const bench_result *results;
+    size_t              count;
+    double              speed; /* how many times slower this machine is than the goals' one */
+    int                 goals, missed;
+} report;
+
+static const bench_result *find(const report *r, const char *name)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->results[i].row->name, name) == 0) return &r->results[i];
+    }
+    return NULL;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What is judged. At one thread other programs can only make a round slower: the least is what
+   the code costs. With more, a round in which a thread was kept away may be faster, for nobody
+   contended with the rest: the median. */
+static double figure(const bench_result *result, int column)
+{
+    return column == 0 ? result->least[0] : result->median[column];
+}
+
+/* The median over five operations of different kind, so that one odd figure does not move it. */
+static double machine_speed(const report *r)
+{
+    static const char *const names[] = {"bare_call", "fetch_add", "cas_loop", "clock_coarse",
+                                        "clock_precise"};
+    double ratios[RSL_COUNT(names)];
+    for (size_t i = 0; i < RSL_COUNT(names); i++) {
+        const bench_result *floor = find(r, names[i]);
+        ratios[i] = figure(floor, 0) / floor->row->reference;
+    }
+    qsort(ratios, RSL_COUNT(names), sizeof *ratios, by_size);
+    return ratios[RSL_COUNT(names) / 2];
+}
+
+/* What the row's parts cost here, each on its own. */
+static double floor_of(const report *r, const bench_row *row, int column)
+{
+    double sum = 0;
+    for (int i = 0; i < BENCH_PARTS_MAX && row->parts[i] != NULL; i++) {
+        sum += figure(find(r, row->parts[i]), column);
+    }
+    return sum;
+}
+
+/* The goal as this machine can be held to it: parts as measured here, the rest by its speed. */
+static double scaled_goal(const report *r, const bench_row *row)
+{
+    double reference = 0;
+    for (int i = 0; i < BENCH_PARTS_MAX && row->parts[i] != NULL; i++) {
+        reference += find(r, row->parts[i])->row->reference;
+    }
+    return floor_of(r, row, 0) + (row->goal - reference) * r->speed;
+}
+
+/* With more threads a call may cost what it costs with one, and what writers of one shared line
+   have to pay to each other if it writes one. */
+static double allowed_at(const report *r, const bench_result *result, int column)
+{
+    const bench_row *row = result->row;
+    if (row->goal_many > 0) return row->goal_many * r->speed;
+    double allowed = figure(result, 0) * NOISE;
+    for (int i = 0; i < BENCH_PARTS_MAX && row->parts[i] != NULL; i++) {
+        if (strcmp(row->parts[i], "fetch_add") != 0) continue;
+        const bench_result *line = find(r, "fetch_add_spaced");
+        double more = figure(line, column) - figure(line, 0);
+        if (more > 0) allowed += more;
+    }
+    return allowed;
+}
+
+static void print_instructions(const report *r, const bench_result *result)
+{
+    if (result->instructions < 0) {
+        fprintf(r->out, " %6s |", "-");
+    } else {
+        fprintf(r->out, " %6.1f |", result->instructions);
+    }
+}
+
+/* Is the least left out of this column? */
+static int narrow(const report *r, int column)
+{
+    return r->style == BENCH_RATIOS || (r->style == BENCH_MEDIANS && column > 0);
+}
+
+static void print_times(const report *r, const bench_result *result)
+{
+    fprintf(r->out, "| %-52s |", result->row->title);
+    for (int column = 0; column < BENCH_COLUMNS; column++) {
+        fprintf(r->out, " %11.1f", result->median[column]);
+        if (!narrow(r, column)) fprintf(r->out, " (%5.1f)", result->least[column]);
+        fputs(" |", r->out);
+    }
+}
+
+static void print_head(const report *r, const char *title, const char *rest, const char *rule)
+{
+    const char *spaces[] = {"        ", ""}, *dashes[] = {"--------", ""};
+    fprintf(r->out, "\n| %-52s |", title);
+    for (int column = 0; column < BENCH_COLUMNS; column++) {
+        const char *unit = column == 0 ? " thread" : "threads";
+        fprintf(r->out, " %3d %s%s |", bench_columns[column], unit, spaces[narrow(r, column)]);
+    }
+    fprintf(r->out, "%s\n|:%.53s|", rest, "-----------------------------------------------------");
+    for (int column = 0; column < BENCH_COLUMNS; column++) {
+        fprintf(r->out, "------------%s:|", dashes[narrow(r, column)]);
+    }
+    fprintf(r->out, "%s\n", rule);
+}
+
+static void print_floors(const report *r)
+{
+    print_head(r, "floor", " instr. | goals' machine |", "-------:|---------------:|");
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        if (result->group != BENCH_FLOORS) continue;
+        print_times(r, result);
+        print_instructions(r, result);
+        if (result->row->reference > 0) fprintf(r->out, " %14.1f |\n", result->row->reference);
+        else fprintf(r->out, " %14s |\n", "-");
+    }
+}
+
+static void print_ours(const report *r)
+{
+    print_head(r, "library", " instr. | x floor | goal | goal here |        |",
+               "-------:|--------:|-----:|----------:|:-------|");
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        if (result->group != BENCH_OURS) continue;
+        print_times(r, result);
+        print_instructions(r, result);
+        fprintf(r->out, " %7.1f |", figure(result, 0) / floor_of(r, result->row, 0));
+        if (result->row->goal > 0) {
+            double goal = scaled_goal(r, result->row);
+            fprintf(r->out, " %4.1f | %9.1f | %-6s |\n", result->row->goal, goal,
+                    figure(result, 0) <= goal ? "met" : "missed");
+        } else {
+            fprintf(r->out, " %4s | %9s | %-6s |\n", "-", "-", "");
+        }
+    }
+}
+
+static void print_rivals(const report *r)
+{
+    print_head(r, "rival", " instr. |", "-------:|");
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->results[i].group != BENCH_RIVALS) continue;
+        print_times(r, &r->results[i]);
+        print_instructions(r, &r->results[i]);
+        fputs("\n", r->out);
+    }
+
+    report ratios = *r;
+    ratios.style = BENCH_RATIOS;
+    print_head(&ratios, "times faster than its rival", "", "");
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        const bench_result *rival = result->row->rival ? find(r, result->row->rival) : NULL;
+        if (rival == NULL) continue;
+        fprintf(r->out, "| %-52s |", result->row->title);
+        for (int column = 0; column < BENCH_COLUMNS; column++) {
+            fprintf(r->out, " %11.1f |", figure(rival, column) / figure(result, column));
+        }
+        fputs("\n", r->out);
+    }
+}
+
+static void judge(report *r, const bench_result *result, int column, double allowed,
+                  const char *what)
+{
+    r->goals++;
+    if (figure(result, column) <= allowed) return;
+    r->missed++;
+    fprintf(r->out, "- missed: %s, %d thread%s: %.1f ns, %s %.1f ns\n", result->row->title,
+            bench_columns[column], column == 0 ? "" : "s", figure(result, column), what, allowed);
+}
+
+static void print_verdict(report *r)
+{
+    fputs("\n", r->out);
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        const bench_row *row = result->row;
+        const bench_result *rival = row->rival ? find(r, row->rival) : NULL;
+        if (result->group != BENCH_OURS) continue;
+        if (row->goal > 0) judge(r, result, 0, scaled_goal(r, row), "goal here");
+        for (int column = 0; column < BENCH_COLUMNS; column++) {
+            if (column > 0) judge(r, result, column, allowed_at(r, result, column), "allowed");
+            if (rival != NULL) judge(r, result, column, figure(rival, column), "its rival");
+        }
+    }
+    fprintf(r->out, "- goals met: %d of %d\n", r->goals - r->missed, r->goals);
+}
+
+static void print_machine(const report *r, const bench_totals *totals)
+{
+    char line[256], model[256] = "unknown processor";
+    double load = 0;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "model name : %255[^\n]", model) == 1) break;
+    }
+    if (file != NULL) fclose(file);
+    if (getloadavg(&load, 1) != 1) load = 0;
+    fprintf(r->out, "%s, %ld processors, load %.1f; compiler %s.\n", model,
+            sysconf(_SC_NPROCESSORS_ONLN), load, __VERSION__);
+    fprintf(r->out,
+            "ns per call over all threads: the median of %d rounds of %d ms (the least).\n"
+            "Judged are the least at 1 thread and the median at more.\n"
+            "This machine takes %.2f times as long as the one that the goals were set on.\n",
+            totals->rounds, totals->round_ms, r->speed);
+}
+
+void bench_print(FILE *out, bench_style style, const bench_result *results, size_t count,
+                 const bench_totals *totals)
+{
+    report r = {.out = out, .style = style, .results = results, .count = count};
+    r.speed = machine_speed(&r);
+    print_machine(&r, totals);
+    print_floors(&r);
+    print_ours(&r);
+    print_rivals(&r);
+    print_verdict(&r);
+    fprintf(out, "- allocations in %.0f million measured calls: %llu (through RSL_MALLOC: %llu)\n",
+            (double)totals->operations / 1e6, (unsigned long long)totals->allocations,
+            (unsigned long long)totals->hook_calls);
+    if (totals->disturbed != 0) {
+        fprintf(out, "- NOT QUIET: other programs took a processor in %d rounds; at more than one "
+                     "thread these figures tell little\n", totals->disturbed);
+    }
+    if (totals->unexpected != 0) {
+        fprintf(out, "- NOT VALID: %llu unexpected results, the first in row %s\n",
+                (unsigned long long)totals->unexpected, totals->culprit);
+    }
+}
