@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+#
+# `make help` lists the targets. All that is built goes under build/.
+
+PREFIX  = /usr/local
+DESTDIR =
+JOBS   := $(shell nproc 2>/dev/null || echo 2)
+
+HEADERS  := $(wildcard *.h)
+ADAPTERS := $(wildcard adapters/*.h)
+SUPPORT  := $(wildcard tests/support/*.h)
+UNITS    := $(basename $(notdir $(wildcard tests/test_*.c)))
+STRESSES := $(basename $(notdir $(wildcard tests/stress_*.c)))
+EXPLORED := $(patsubst tests/%.c,build/explore/%,$(wildcard tests/explore_*.c))
+SCRIPTS  := $(wildcard tests/*/run)
+EXAMPLES := $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
+DRILL    := $(wildcard examples/outage_drill/*.c)
+
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+           -Wstrict-prototypes -Wmissing-prototypes -Werror
+
+PLAIN       := $(addprefix build/plain/,$(UNITS) $(STRESSES))
+ASAN        := $(addprefix build/asan/,$(UNITS) $(STRESSES))
+TSAN        := $(addprefix build/tsan/,$(UNITS) $(STRESSES))
+TSAN_CLANG  := $(addprefix build/tsan-clang/,$(UNITS) $(STRESSES))
+MEMCHECKED  := $(addprefix build/plain/,$(UNITS))
+MEMCHECK     = valgrind -q --leak-check=full --error-exitcode=9
+# Some kernels place memory where older sanitizers cannot follow; a fixed layout avoids that.
+FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo 'setarch -R ')
+
+.PHONY: help demo test bench stamp check asan tsan compilers examples install clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); printf "make %-10s %s\n", $$1, $$2 }' \
+	    $(MAKEFILE_LIST)
+
+demo: ## the outage drill: one load on a real database, bare and then guarded, through real faults
+	@tools/deps demo
+	@$(MAKE) --no-print-directory build/outage_drill
+	@build/outage_drill
+
+test: ## everything is proved; the last line says how many tests passed and failed
+	@tools/deps test
+	@$(MAKE) --no-print-directory -k -j$(JOBS) $(PLAIN) $(EXPLORED) $(ASAN) $(TSAN) || true
+	@tools/run_tests -j $(JOBS) $(PLAIN) $(EXPLORED) $(ASAN) $(TSAN:%='$(FIXED_LAYOUT)%') \
+	    $(MEMCHECKED:%='$(MEMCHECK) %') -j 1 $(SCRIPTS)
+
+bench: ## nanoseconds and instructions per call, beside the floors and what one would use otherwise
+	@tools/deps bench
+	@bench/run
+
+stamp: ## copies src/core.h into the module headers
+	@tools/stamp
+
+check: ## style, and what the compilers' analysers, clang-tidy and cppcheck find
+	@tools/deps check
+	@tools/style
+	@tools/lint
+
+asan: ## all tests under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
+	@tools/deps test
+	@$(MAKE) --no-print-directory -k -j$(JOBS) $(ASAN) || true
+	@tools/run_tests -j $(JOBS) $(ASAN)
+
+tsan: ## all tests under ThreadSanitizer, built by gcc and by clang
+	@tools/deps test
+	@$(MAKE) --no-print-directory -k -j$(JOBS) $(TSAN) $(TSAN_CLANG) || true
+	@tools/run_tests -j $(JOBS) $(TSAN:%='$(FIXED_LAYOUT)%') $(TSAN_CLANG:%='$(FIXED_LAYOUT)%')
+
+compilers: ## each header alone and together, in all languages, compilers and combinations
+	@tools/deps test
+	@tools/run_tests tests/compile/run tests/windows/run
+
+examples: ## builds the examples under build/examples
+	@tools/deps test
+	@$(MAKE) --no-print-directory -j$(JOBS) $(EXAMPLES) build/outage_drill
+
+install: ## the headers and resilience.pc, under PREFIX= (and DESTDIR= for packagers)
+	@tools/install '$(DESTDIR)' '$(PREFIX)'
+
+clean: ## removes build/
+	rm -rf build
+
+# A test that does not compile must not be taken for the one that was built before.
+define compile
+@mkdir -p $(@D) && rm -f $@ && echo "compile $@"
+@$(1) -std=c11 -g $(WARNINGS) -I. -Itests -o $@ $(filter %.c,$^) -pthread -Wl,--as-needed $(2) -lm
+endef
+comma := ,
+TEST_LIBS = -lcmocka -lsqlite3 -luv
+TEST_NEEDS = $(HEADERS) $(ADAPTERS) $(SUPPORT)
+
+build/plain/%: tests/%.c $(TEST_NEEDS)
+	$(call compile,gcc -O1,$(TEST_LIBS))
+build/explore/%: tests/%.c $(TEST_NEEDS)
+	$(call compile,gcc -O2)
+build/asan/%: tests/%.c $(TEST_NEEDS)
+	$(call compile,gcc -O1 -fsanitize=address$(comma)undefined -fno-sanitize-recover=all,$(TEST_LIBS))
+build/tsan/%: tests/%.c $(TEST_NEEDS)
+	$(call compile,gcc -O1 -fsanitize=thread,$(TEST_LIBS))
+build/tsan-clang/%: tests/%.c $(TEST_NEEDS)
+	$(call compile,clang -O1 -fsanitize=thread,$(TEST_LIBS))
+build/examples/%: examples/%.c $(HEADERS) $(ADAPTERS)
+	$(call compile,gcc -O2,-lsqlite3 -luv)
+build/outage_drill: $(DRILL) $(wildcard examples/outage_drill/*.h) $(HEADERS) $(ADAPTERS)
+	$(call compile,gcc -O2,-lsqlite3)
