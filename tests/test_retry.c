@@ -15,9 +15,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
+#ifndef _WIN32
+#include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include <cmocka.h>
 
@@ -509,6 +511,7 @@ static void two_objects_draw_different_delays_by_default(void **unused)
     rsl_retry_deinit(&retry[1]);
 }
 
+#ifndef _WIN32 /* which has no fork */
 /* Sixteen draws of a child process, compared with its parent's next sixteen. */
 static void a_forked_child_draws_other_delays_than_its_parent(void **unused)
 {
@@ -542,6 +545,7 @@ static void a_forked_child_draws_other_delays_than_its_parent(void **unused)
     (void)close(ends[1]);
     rsl_retry_deinit(&retry);
 }
+#endif
 
 static void a_long_chain_of_decorrelated_delays_keeps_its_bounds(void **unused)
 {
@@ -2283,7 +2287,9 @@ int main(void)
         cmocka_unit_test(a_hundred_thousand_seeded_draws_fill_the_bounds_of_each_jitter),
         cmocka_unit_test(a_hundred_thousand_draws_of_the_default_random_fill_the_bounds),
         cmocka_unit_test(two_objects_draw_different_delays_by_default),
+#ifndef _WIN32
         cmocka_unit_test(a_forked_child_draws_other_delays_than_its_parent),
+#endif
         cmocka_unit_test(a_long_chain_of_decorrelated_delays_keeps_its_bounds),
         cmocka_unit_test(a_hint_later_than_the_backoff_is_waited_for),
         cmocka_unit_test(a_hint_above_the_cap_is_not_shortened),

@@ -118,6 +118,7 @@ static struct explore_ {
     uint32_t         dead_count;
     size_t           arena_used;
     uint64_t         schedules, schedules_all; /* of this bound; of all, and of vain starts */
+    uint64_t         work;         /* steps of all schedules */
     int              number, failures;
 } explore_;
 
@@ -554,7 +555,7 @@ static void explore_once_(void)
     explore_.arena_used = 0;
     explore_.now = EXPLORE_EPOCH;
     explore_.current = EXPLORE_MAIN_;
-    for (uint64_t i = 0; i < EXPLORE_THREADS + 2; i++) explore_.selves[i] = i + 1;
+    for (uint64_t i = 0; i < EXPLORE_THREADS + 2; i++) explore_.selves[i] = (i + 1) * 4096;
     explore_job_(explore_.scenario->before);
     for (int i = 0; i < EXPLORE_THREADS; i++) {
         explore_thread_ *thread = &explore_.threads[i];
@@ -590,7 +591,7 @@ static bool explore_backtrack_(void)
     return false;
 }
 
-/* Schedules per scenario. Slow builds do fewer. */
+/* Schedules per scenario. Slow builds do fewer. Long ones count for more: see explore_bound_. */
 static uint64_t explore_limit_(void)
 {
     const char *wish = getenv("EXPLORE_SCHEDULES");
@@ -598,7 +599,7 @@ static uint64_t explore_limit_(void)
 #ifdef __SANITIZE_ADDRESS__
     return 20000;
 #else
-    return 400000;
+    return 200000;
 #endif
 }
 
@@ -610,8 +611,10 @@ static int explore_bound_(int bound, uint64_t limit)
     explore_.known = 0;
     explore_.schedules = 0;
     do {
-        if (explore_.schedules_all >= limit) return 0;
+        bool enough = explore_.schedules_all >= limit || explore_.work / 400 >= limit;
+        if (enough) return 0;
         explore_once_();
+        explore_.work += explore_.steps;
         if (explore_.failed) return -1;
     } while (explore_backtrack_());
     return 1;
