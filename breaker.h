@@ -1307,9 +1307,10 @@ enum rsl_breaker_mode_ {
 
 enum {
     RSL_BREAKER_SHARDS_ = 16, /* owned; one more is common */
-    RSL_BREAKER_OWN_ = 16,    /* calls in flight that are watched for slowness: of each shard, */
+    RSL_BREAKER_OWN_ = 16, /* calls in flight that are watched for slowness: of each shard, */
+    RSL_BREAKER_OWNED_ = RSL_BREAKER_SHARDS_ * RSL_BREAKER_OWN_, /* of all of them, */
     RSL_BREAKER_COMMON_ = 256, /* and wherever that is not enough */
-    RSL_BREAKER_FLIGHTS_ = RSL_BREAKER_SHARDS_ * RSL_BREAKER_OWN_ + RSL_BREAKER_COMMON_,
+    RSL_BREAKER_FLIGHTS_ = RSL_BREAKER_OWNED_ + RSL_BREAKER_COMMON_,
     RSL_BREAKER_LINE_ = 64 /* bytes of a cache line */
 };
 static const uint64_t rsl_breaker_none_ = UINT64_MAX;     /* no position, no place */
@@ -1820,7 +1821,7 @@ RSL_NOINLINE_ uint64_t rsl_breaker_common_place_(rsl_breaker *b, uint64_t word, 
     uint64_t first = rsl_load_relaxed_(hint); /* relaxed: only a hint */
     for (uint64_t i = 0; i < RSL_BREAKER_COMMON_ / 4; i++) {
         uint64_t common = (first + i) % RSL_BREAKER_COMMON_, empty = 0;
-        uint64_t place = RSL_BREAKER_SHARDS_ * RSL_BREAKER_OWN_ + common;
+        uint64_t place = RSL_BREAKER_OWNED_ + common;
         struct rsl_breaker_flight_ *flight = &b->flights_[place];
         if (rsl_load_relaxed_(&flight->start) != 0) continue;
         if (!rsl_cas_(&flight->start, &empty, rsl_breaker_reserved_)) continue;
