@@ -1265,9 +1265,9 @@ static inline rsl_time rsl_execution_coarse_(rsl_execution *e)
 /* How it is fast, and why that is sound.
 
    What happens often (allow while closed, success while closed, refusal while open) only loads
-   shared words, and writes none that another thread writes, save the position in a count window.
-   What happens rarely (a failure, a change of the window, of the state, of numbers, all that is
-   half-open) happens under lock_.
+   shared words, and writes none that another thread writes, save the position in a count window
+   that holds failures. What happens rarely (a failure, a change of the window, of the state, of
+   numbers, all that is half-open) happens under lock_.
 
    [ORDER] A change of state goes: word_ to CHANGING with the new generation, then the new window,
    then word_ to the new state. A success that takes no lock loads epoch_ before it compares word_
