@@ -29,9 +29,10 @@
    calls, among the last window_calls calls or those of the last window_span. A call that is out
    for longer than slow_after counts before it returns: calls that hang open the circuit as well.
 
-   Invariant: each change of state makes a new generation, and a permit carries the generation that
-   gave it; its report counts in that generation or not at all. So a late, doubled or lost report
-   changes nothing, and one generation's results never count in the next.
+   Invariant: each change of state, and each emptying of the window, makes a new generation, and a
+   permit carries the generation that gave it; its report counts in that generation or not at all.
+   So a late, doubled or lost report changes nothing, and one generation's results never count in
+   the next.
 
    Options, to be defined before the implementation: RSL_STATIC (private copies), RSL_NO_THREADS,
    RSL_MALLOC with RSL_FREE (used by init, deinit and reconfigure only), RSL_ASSERT. Link with
@@ -394,7 +395,8 @@ typedef struct rsl_breaker_config {
     double      failure_rate;      /* opens at or above, above 0, at most 1 (0.5) */
     rsl_time    slow_after;        /* a call at or above this is slow; in a consecutive window it
                                       counts as a failure; at most 512 calls in flight are watched,
-                                      272 of one thread, the rest are measured when they return
+                                      272 of one thread (256 of an uncounted breaker that was not
+                                      timed from the start); the rest when they return
                                       (RSL_FOREVER: not measured, no clock read for it) */
     double      slow_rate;         /* opens at or above, above 0, at most 1 (1.0) */
     rsl_time    open_for;          /* refusal before the first probe; RSL_NONE: none (30 s) */
@@ -502,7 +504,8 @@ RSL_API void rsl_breaker_deinit(rsl_breaker *breaker);
 /* Calls fn(ctx, arg) if the breaker allows, and reports its result. Returns that result; RSL_EOPEN
    when refused; RSL_ETIMEOUT or RSL_ECANCELED when the ctx was spent before; RSL_EINVAL when
    breaker or fn is NULL or breaker is not initialised. ctx NULL: no limits. Time is that of
-   config.clock (of the deadline: of ctx->clock, if set). From any thread; never waits; errno is as
+   config.clock (of the deadline: of ctx->clock, if set). fn returns on the thread that it was
+   called on. From any thread; never waits; errno is as
    fn left it. */
 RSL_API int rsl_breaker_call(rsl_breaker *breaker, const rsl_ctx *ctx, rsl_fn fn, void *arg);
 
@@ -542,9 +545,10 @@ RSL_API int rsl_breaker_force(rsl_breaker *breaker, rsl_breaker_state state);
 /* Changes the numbers while calls go on; they apply to what the window holds at the next result.
    Name, callbacks, clock and uncounted stay whatever `config` says; window, window_calls and
    window_buckets stay, and may be 0 there or what they are. Another window_span empties a time
-   window. RSL_EINVAL: the config is wrong or would change the window, NULL, or not initialised;
-   RSL_ENOMEM; nothing has changed then. From any thread; a brief lock; allocates when probes_max
-   grows or slow calls are measured for the first time. */
+   window, and permits that are out change nothing any more. While slow calls are measured, the new
+   numbers already apply when anybody looks. RSL_EINVAL: the config is wrong or would change the
+   window, NULL, or not initialised; RSL_ENOMEM; nothing has changed then. From any thread; a brief
+   lock; allocates when probes_max grows or slow calls are measured for the first time. */
 RSL_API int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *config);
 
 #ifdef __cplusplus
@@ -1461,7 +1465,8 @@ static size_t rsl_breaker_lines_(size_t size)
 /* Cuts the next `size` bytes, whole lines, off a block that starts at *at. */
 static void *rsl_breaker_cut_(char **at, size_t size)
 {
-    void *piece = size > 0 ? *at : NULL;
+    if (size == 0) return NULL;
+    void *piece = *at;
     *at += size;
     return piece;
 }
@@ -1579,7 +1584,13 @@ static const char *rsl_breaker_state_name_(rsl_breaker_state state)
     }
 }
 
-/* No lock held: the source of randomness may be the user's. reports: a result, or a person, may
+/* In -1..1. No lock held: the source of randomness may be the user's. */
+static double rsl_breaker_jitter_(rsl_breaker *b)
+{
+    return 2 * rsl_random_draw_(&b->config_.random, &b->random_) - 1;
+}
+
+/* No lock held. reports: a result, or a person, may
    open the circuit; else only a call that hangs. */
 static void rsl_breaker_news_start_(rsl_breaker *b, rsl_breaker_news_ *news, bool reports)
 {
@@ -1587,8 +1598,7 @@ static void rsl_breaker_news_start_(rsl_breaker *b, rsl_breaker_news_ *news, boo
     bool may_open = reports || (mode & RSL_BREAKER_TIMED_) != 0;
     news->count = 0;
     news->jitter = 0;
-    if (may_open && (mode & RSL_BREAKER_JITTERED_) != 0)
-        news->jitter = 2 * rsl_random_draw_(&b->config_.random, &b->random_) - 1;
+    if (may_open && (mode & RSL_BREAKER_JITTERED_) != 0) news->jitter = rsl_breaker_jitter_(b);
 }
 
 /* Lock held, so that numbers follow the order of happening; or, for refusals, not. */
@@ -1949,7 +1959,7 @@ static void rsl_breaker_change_(rsl_breaker *b, rsl_breaker_state state, int sta
         break;
     default: break;
     }
-    rsl_store_relaxed_(&b->refuse_until_, (uint64_t)refuse_until);
+    rsl_store_(&b->refuse_until_, (uint64_t)refuse_until); /* who sees it sees CHANGING too */
     rsl_store_(&b->word_, generation << 3 | (1u + (uint32_t)state));
     rsl_breaker_note_(b, news, RSL_BREAKER_CHANGED, rsl_breaker_state_name_(state), status, now,
                       (int64_t)state);
@@ -1981,9 +1991,10 @@ static bool rsl_breaker_is_bad_(const rsl_breaker *b, const rsl_breaker_tally_ *
     const rsl_breaker_config *c = &b->config_;
     if (c->window == RSL_WINDOW_CONSECUTIVE) return tally->calls >= c->failures_max;
     if (tally->calls == 0 || tally->calls < c->calls_min) return false;
-    double calls = (double)tally->calls;
-    return (double)tally->failures / calls >= c->failure_rate ||
-           (double)tally->slow / calls >= c->slow_rate;
+    /* volatile rounds to a double where x87 would keep more: 1 of 5 is then not less than 0.2 */
+    volatile double failures = (double)tally->failures / (double)tally->calls;
+    volatile double slow = (double)tally->slow / (double)tally->calls;
+    return failures >= c->failure_rate || slow >= c->slow_rate;
 }
 
 /* Opens the circuit if what the window and the calls in flight say is bad enough. A success need
@@ -2350,6 +2361,7 @@ RSL_NOINLINE_ int rsl_breaker_leave_late_(rsl_breaker *b, rsl_execution *e, uint
 RSL_NOINLINE_ int rsl_breaker_call_any_(rsl_breaker *b, const rsl_ctx *ctx, rsl_fn fn, void *arg)
 {
     rsl_breaker_permit permit;
+    if (rsl_breaker_is_dead_(b)) return RSL_EINVAL;
     int result = rsl_ctx_spent_(ctx, rsl_clock_pick_(ctx, &b->config_.clock));
     if (result == RSL_OK) result = rsl_breaker_enter_(b, NULL, &permit);
     if (result != RSL_OK) return result;
@@ -2674,7 +2686,8 @@ int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_config *conf
     int status = (probes && room == NULL) || (timing && flights == NULL) ? RSL_ENOMEM : RSL_OK;
     if (status == RSL_OK) {
         rsl_breaker_news_ news;
-        rsl_breaker_news_start_(breaker, &news, true);
+        rsl_breaker_news_start_(breaker, &news, false);
+        if (c.open_jitter > 0) news.jitter = rsl_breaker_jitter_(breaker); /* the new numbers' */
         rsl_time now = rsl_breaker_now_(breaker, NULL, rsl_breaker_mode_of_(breaker));
         rsl_lock_take_(&breaker->lock_);
         rsl_breaker_adopt_(breaker, &c, &room, &flights, now, &news);

@@ -1566,7 +1566,8 @@ static int rsl_fallback_leave_(void *self, rsl_execution *e, rsl_slot *slot)
     int result = fallback->fn_(e->result, fallback->user_);
     if (result == e->result) return RSL_DONE;
     e->result = result;
-    e->refused = true; /* not the call's own: nobody outside counts it */
+    e->refused = true; /* not the call's own: nobody outside counts or repeats it */
+    e->private_.timed_out = false;
     return RSL_DONE;
 }
 

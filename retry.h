@@ -1478,6 +1478,7 @@ static int rsl_retry_repeat_(rsl_retry *retry, rsl_ctx *ctx, rsl_retry_state *st
             spent = rsl_ctx_spent_(ctx, ctx->clock) != RSL_OK;
         }
         if (spent) {
+            now = rsl_clock_now_(ctx->clock);
             rsl_retry_tell_(retry, RSL_RETRY_EXHAUSTED, result, now, state->attempt - 1);
             return result;
         }

@@ -2160,7 +2160,9 @@ static void a_deinited_breaker_is_refused(void **unused)
     rsl_breaker_deinit(&breaker);
     one_call call = {.result = 0};
     rsl_breaker_permit permit;
+    rsl_ctx late = {.deadline = 1};
     assert_int_equal(rsl_breaker_call(&breaker, NULL, make_it, &call), RSL_EINVAL);
+    assert_int_equal(rsl_breaker_call(&breaker, &late, make_it, &call), RSL_EINVAL);
     assert_int_equal(rsl_breaker_allow(&breaker, &permit), RSL_EINVAL);
     assert_int_equal(call.calls, 0);
     rsl_breaker_deinit(&breaker);

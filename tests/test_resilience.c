@@ -2817,6 +2817,30 @@ static void a_fallback_also_answers_for_refusals_and_timeouts(void **state)
     }
 }
 
+/* The answer is the fallback's, and no retry outside may take it for the timeout's failure. */
+static void a_fallback_for_an_inner_timeout_is_not_repeated(void **state)
+{
+    (void)state;
+    for (way w = BY_RUN; w < WAYS; w++) {
+        stage s;
+        rsl_retry retry;
+        rsl_timeout each;
+        rsl_fallback fallback;
+        replacement r = {.with = 99};
+        stage_set(&s);
+        retry_set(&retry);
+        s.lasts = RSL_SEC(1);
+        assert_int_equal(rsl_fallback_init(&fallback, replace, &r), RSL_OK);
+        const rsl_layer layers[] = {rsl_retry_layer(&retry), rsl_fallback_layer(&fallback),
+                                    timeout_of(&each, RSL_MS(15))};
+        assert_int_equal(stage_drive(&s, w, layers, 3), 99);
+        assert_int_equal(s.calls, 1);
+        assert_int_equal(r.calls, 1);
+        rsl_retry_deinit(&retry);
+        stage_end(&s);
+    }
+}
+
 static void an_abandoned_fallback_is_not_asked(void **state)
 {
     (void)state;
@@ -3680,6 +3704,7 @@ int main(void)
         cmocka_unit_test(a_fallback_is_not_asked_after_a_success),
         cmocka_unit_test(a_fallback_that_returns_the_result_as_it_was_changes_nothing),
         cmocka_unit_test(a_fallback_also_answers_for_refusals_and_timeouts),
+        cmocka_unit_test(a_fallback_for_an_inner_timeout_is_not_repeated),
         cmocka_unit_test(an_abandoned_fallback_is_not_asked),
         cmocka_unit_test(a_fallback_without_a_function_is_refused_and_refuses_calls),
         cmocka_unit_test(the_call_sees_its_attempt_and_the_ctx_comes_back_as_it_was),

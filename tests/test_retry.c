@@ -2197,6 +2197,7 @@ static void expect_a_spoilt_backoff(virtual_clock *clock, const rsl_ctx *ctx)
     assert_int_equal(events.events[0].event.kind, RSL_RETRY_SCHEDULED);
     assert_int_equal(events.events[1].event.kind, RSL_RETRY_EXHAUSTED);
     assert_int_equal(events.events[1].event.status, 6);
+    assert_true(events.events[1].event.at == clock->now);
     assert_int_equal(events.events[1].event.value, 1);
     rsl_retry_deinit(&retry);
 }

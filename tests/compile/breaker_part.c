@@ -13,7 +13,32 @@ static int fail(const rsl_ctx *ctx, void *arg) {
     return 9;
 }
 
+/* A rate is compared inclusively, also where arithmetic keeps more bits than a double has. */
+static int boundaries(void) {
+    int missed = 0;
+    for (uint32_t calls = 2; calls <= 60; calls++) {
+        for (uint32_t failures = 1; failures < calls; failures++) {
+            rsl_breaker_config config = {0};
+            config.window = RSL_WINDOW_COUNT;
+            config.window_calls = config.calls_min = calls;
+            volatile double rate = (double)failures / (double)calls;
+            config.failure_rate = rate;
+            rsl_breaker breaker;
+            if (rsl_breaker_init(&breaker, &config) != RSL_OK) return -1;
+            for (uint32_t i = 0; i < calls; i++) {
+                rsl_breaker_permit permit;
+                if (rsl_breaker_allow(&breaker, &permit) != RSL_OK) return -1;
+                if (rsl_breaker_report(&breaker, &permit, i < failures) != RSL_OK) return -1;
+            }
+            missed += rsl_breaker_state_get(&breaker) != RSL_BREAKER_OPEN;
+            rsl_breaker_deinit(&breaker);
+        }
+    }
+    return missed;
+}
+
 int breaker_part(void) {
+    if (boundaries() != 0) return 5;
     rsl_time now = RSL_SEC(7);
     rsl_breaker_config config = {0};
     config.failures_max = 4;
