@@ -26,7 +26,7 @@
 
 enum { CODES_END = 256 * 128 };
 
-static const rsl_time SOON = RSL_MS(100), LATE = RSL_SEC(2);
+static const rsl_time SOON = RSL_MS(100), LATE = RSL_SEC(5);
 
 /* ------------------------------------------------------------------- helpers */
 
