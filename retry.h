@@ -556,6 +556,7 @@ RSL_API bool rsl_retry_budget_has(const rsl_retry_budget *budget);
 #include <time.h>
 #ifndef RSL_NO_THREADS
 #include <pthread.h>
+#include <signal.h>
 #endif
 #ifndef CLOCK_MONOTONIC
 #error "resilience: clock_gettime is hidden: add -D_DEFAULT_SOURCE, or include this header first"
@@ -782,6 +783,62 @@ static inline void rsl_cancelable_(int before)
     (void)before;
 #endif
 }
+
+/* A thread of a module's own. It takes no signals: those are the application's. */
+#ifndef RSL_NO_THREADS
+typedef struct rsl_thread_ {
+#ifdef _WIN32
+    HANDLE handle;
+#else
+    pthread_t handle;
+#endif
+    void (*run)(void *arg);
+    void  *arg;
+} rsl_thread_;
+
+#ifdef _WIN32
+static inline DWORD WINAPI rsl_thread_main_(void *thread)
+{
+    ((rsl_thread_ *)thread)->run(((rsl_thread_ *)thread)->arg);
+    return 0;
+}
+#else
+static inline void *rsl_thread_main_(void *thread)
+{
+    ((rsl_thread_ *)thread)->run(((rsl_thread_ *)thread)->arg);
+    return NULL;
+}
+#endif
+
+/* The struct must stay where it is until the thread is joined. */
+static inline int rsl_thread_start_(rsl_thread_ *thread, void (*run)(void *arg), void *arg)
+{
+    thread->run = run;
+    thread->arg = arg;
+#ifdef _WIN32
+    thread->handle = CreateThread(NULL, 0, rsl_thread_main_, thread, 0, NULL);
+    return thread->handle != NULL ? RSL_OK : RSL_ESYS;
+#else
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread->handle, NULL, rsl_thread_main_, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) errno = error;
+    return error == 0 ? RSL_OK : RSL_ESYS;
+#endif
+}
+
+static inline void rsl_thread_join_(rsl_thread_ *thread)
+{
+#ifdef _WIN32
+    WaitForSingleObject(thread->handle, INFINITE);
+    CloseHandle(thread->handle);
+#else
+    pthread_join(thread->handle, NULL);
+#endif
+}
+#endif
 #endif /* RSL_SCHEDULER_H */
 
 /* ---- numbers ---- */
@@ -894,6 +951,55 @@ static inline void rsl_emit_(const rsl_observer *observer, const rsl_event *even
     int saved = errno;
     observer->on_event(event, observer->user);
     errno = saved;
+}
+
+/* ---- shards: words that one thread alone writes, so that no two share a line. A thread owns a
+   shard from its first use on; the owner is known by a number that no two living threads share,
+   and a later thread with the same one inherits the shard. Threads beyond `count` share one more,
+   the last, whose owner stays 0. ---- */
+
+static inline uint32_t rsl_shard_hash_(uint64_t self, uint32_t count)
+{
+#ifdef _WIN32
+    return (uint32_t)(self >> 2) % count; /* numbers of threads are multiples of 4 */
+#else
+    return (uint32_t)(self >> 12) % count; /* neighbouring stacks: an odd number of pages apart */
+#endif
+}
+
+/* The first word of a shard is its owner; they lie `size` bytes apart. */
+static inline rsl_word_ *rsl_shard_at_(void *shards, size_t size, uint32_t index)
+{
+    return (rsl_word_ *)(void *)((char *)shards + size * index);
+}
+
+/* Its own further on, or a free one, which becomes its own; else the common one. */
+RSL_NOINLINE_ void *rsl_shard_find_(void *shards, size_t size, uint32_t count, uint64_t self)
+{
+    uint32_t first = rsl_shard_hash_(self, count);
+    for (uint32_t i = 0; i < count; i++) {
+        rsl_word_ *owner = rsl_shard_at_(shards, size, (first + i) % count);
+        uint64_t found = rsl_load_relaxed_(owner); /* relaxed: only we put our number */
+        if (found == self) return owner;
+        if (found == 0 && rsl_cas_(owner, &found, self)) return owner;
+    }
+    return rsl_shard_at_(shards, size, count);
+}
+
+/* Where the shard of this thread usually is; NULL: elsewhere. */
+RSL_INLINE_ void *rsl_shard_usual_(void *shards, size_t size, uint32_t count)
+{
+    uint64_t self = rsl_self_();
+    rsl_word_ *owner = rsl_shard_at_(shards, size, rsl_shard_hash_(self, count));
+    return RSL_LIKELY_(rsl_load_relaxed_(owner) == self) ? owner : NULL;
+}
+
+/* The shard that this thread writes, of `count` and a common one. */
+RSL_INLINE_ void *rsl_shard_(void *shards, size_t size, uint32_t count)
+{
+    void *usual = rsl_shard_usual_(shards, size, count);
+    if (RSL_LIKELY_(usual != NULL)) return usual;
+    return rsl_shard_find_(shards, size, count, rsl_self_());
 }
 
 /* ---- waiters: who waits stands in a list under the granter's lock; nobody can be lost, for a
