@@ -619,6 +619,14 @@ RSL_API size_t rsl_pool_holders(rsl_pool *pool, rsl_pool_holder *holders, size_t
 
 /* ---- keyed pools: resources of many kinds, as connections to many hosts, under one limit ---- */
 
+#if defined RSL_STATIC && (defined RSL_NO_STB_DS || !defined __has_include)
+#define RSL_POOL_NOT_KEYED_ 1 /* a private copy that could not be defined is not declared */
+#elif defined RSL_STATIC
+#if !__has_include("stb_ds.h") && !__has_include(<stb/stb_ds.h>) && !__has_include(<stb_ds.h>)
+#define RSL_POOL_NOT_KEYED_ 1
+#endif
+#endif
+
 typedef struct rsl_pools rsl_pools;
 
 typedef struct rsl_pools_config {
@@ -630,6 +638,7 @@ typedef struct rsl_pools_config {
                              is forgotten, 1..65535 (1024) */
 } rsl_pools_config;
 
+#ifndef RSL_POOL_NOT_KEYED_
 /* As rsl_pool_open and rsl_pool_config_check. */
 RSL_API const char *rsl_pools_config_check(const rsl_pools_config *config);
 RSL_API int rsl_pools_open(rsl_pools **pools, const rsl_pools_config *config);
@@ -655,6 +664,7 @@ RSL_API rsl_pool *rsl_pools_pool(rsl_pools *pools);
 /* The numbers of one key; open, in_use, idle, creating, waiting, size_max only. false: not a known
    key, and *stats is zeroed. */
 RSL_API bool rsl_pools_stats_get(rsl_pools *pools, const char *key, rsl_pool_stats *stats);
+#endif /* RSL_POOL_NOT_KEYED_ */
 
 #ifdef __cplusplus
 }
@@ -2224,12 +2234,14 @@ typedef struct rsl_pool_slot_ {
     rsl_word_ use_total, use_max;
     rsl_word_ place;     /* its index, and the key of its resource << 32 */
     rsl_word_ reported;  /* the lease last reported as leaking, as a word; guarded by lock */
-    uint64_t  spare[2];
+    struct rsl_pool_slot_ *next; /* in a list of news; whoever holds it BUSY */
+    uint64_t  spare;
 } rsl_pool_slot_;
 
 typedef struct rsl_pool_shard_ { /* one thread's; atomics, relaxed, for the common one's sake */
     rsl_word_ owner;
-    rsl_word_ hint;      /* the slot used last, as an address */
+    rsl_word_ hint;      /* the slot used last, as an address; released and acquired, for in the
+                            common shard it may be another thread's */
     rsl_word_ skip;      /* leases not to be timed */
     rsl_word_ tick, run; /* the latest coarse time, and the leases that saw it */
     uint64_t  spare[3];
@@ -2261,6 +2273,7 @@ struct rsl_pool {
     rsl_waiters_ queue;           /* guarded by lock, as all that follows; by priority, then age */
     uint32_t     waiting, limit;  /* limit: size_max, or less by adaptive */
     uint32_t     open, creating;  /* resources; creations under way */
+    uint32_t     leaving;         /* of open: about to be destroyed as idle, or one too many */
     uint32_t     told;            /* waiters given a status that they have not fetched yet */
     uint32_t     calls;           /* of keyed pools under way */
     uint32_t     key_limit, keys_count;
@@ -2302,6 +2315,7 @@ typedef struct rsl_pool_news_ {
     double     draw;         /* drawn before the lock */
     rsl_waiter *woken;   /* WAKING, linked by next */
     rsl_waiter *nudged;  /* QUEUED, and marked as such; NULL: none */
+    rsl_pool_slot_ *doubtful; /* BUSY, linked by next: to be looked at before they are given */
     uint32_t   count;
     rsl_event  event[4];
     rsl_observer observer;
@@ -2630,6 +2644,12 @@ typedef struct rsl_pool_job_ {
     rsl_pool_slot_ *slot;
 } rsl_pool_job_;
 
+/* Lock held: are there too many, those on their way out aside? */
+static inline bool rsl_pool_is_crowded_(const rsl_pool *pool)
+{
+    return pool->open - pool->leaving > pool->limit;
+}
+
 static inline bool rsl_pool_is_full_(const rsl_pool *pool)
 {
     return pool->open + pool->creating >= pool->limit;
@@ -2691,6 +2711,18 @@ static rsl_pool_slot_ *rsl_pool_pass_(rsl_pool *pool, bool take, uint32_t key, b
     return NULL;
 }
 
+/* Lock held: is an idle resource of another key there, to be given up for this one? */
+static bool rsl_pool_can_evict_(rsl_pool *pool, uint32_t key)
+{
+    if (!(pool->mode & RSL_POOL_KEYED_)) return false;
+    for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++) {
+        rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
+        bool idle = rsl_load_(&slot->word) % RSL_POOL_NEXT_ == RSL_POOL_IDLE_;
+        if (idle && rsl_pool_kind_of_(slot) != key) return true;
+    }
+    return false;
+}
+
 /* Lock held: the idle slot to be given up for `key`, now BUSY; NULL: none is, and every other is
    marked. */
 static rsl_pool_slot_ *rsl_pool_evict_(rsl_pool *pool, uint32_t key)
@@ -2714,14 +2746,8 @@ static rsl_pool_slot_ *rsl_pool_evict_(rsl_pool *pool, uint32_t key)
             if (rsl_pool_move_(oldest, word, busy)) return oldest;
             continue; /* somebody leased it meanwhile */
         }
-        bool idle = false;
         rsl_pool_pass_(pool, false, 0, false);
-        for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent && !idle; i++) {
-            rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
-            idle = rsl_load_(&slot->word) % RSL_POOL_NEXT_ == RSL_POOL_IDLE_ &&
-                   rsl_pool_kind_of_(slot) != key;
-        }
-        if (!idle) return NULL;
+        if (!rsl_pool_can_evict_(pool, key)) return NULL;
     }
 }
 
@@ -2734,7 +2760,9 @@ static rsl_pool_job_ rsl_pool_next_job_(rsl_pool *pool, rsl_time now)
     if (rsl_pool_is_full_(pool)) {
         if (!(pool->mode & RSL_POOL_KEYED_)) return job;
         job.slot = rsl_pool_evict_(pool, job.key);
-        if (job.slot != NULL) job.task = RSL_POOL_EVICT_;
+        if (job.slot == NULL) return job;
+        job.task = RSL_POOL_EVICT_;
+        pool->leaving++;
         return job;
     }
     job.task = now >= pool->create_after ? RSL_POOL_CREATE_ : RSL_POOL_LATER_;
@@ -2746,10 +2774,21 @@ static bool rsl_pool_has_work_(rsl_pool *pool)
 {
     uint32_t key;
     if (!rsl_pool_wants_(pool, &key) || pool->creating >= pool->config.creating_max) return false;
-    return !rsl_pool_is_full_(pool) || (pool->mode & RSL_POOL_KEYED_);
+    return !rsl_pool_is_full_(pool) || rsl_pool_can_evict_(pool, key);
 }
 
 /* ---- whose turn it is ---- */
+
+/* Why this resource must not be used again; 0: it may. (That there are too many is known under
+   the lock only.) */
+static rsl_pool_reason rsl_pool_why_close_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now)
+{
+    uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
+    if (rsl_load_relaxed_(&slot->epoch) != rsl_pool_epoch_(pool)) return RSL_POOL_OUTDATED;
+    if (word >= rsl_load_relaxed_(&slot->last)) return RSL_POOL_USES;
+    if (now >= (rsl_time)rsl_load_relaxed_(&slot->expires_at)) return RSL_POOL_LIFETIME;
+    return (rsl_pool_reason)0;
+}
 
 /* Lock held; a resource of `key` is free: the waiter that it goes to. Those before it whose time
    is over are told. NULL: none; *give_up: its place is wanted by another key. */
@@ -2780,10 +2819,11 @@ static rsl_waiter *rsl_pool_heir_(rsl_pool *pool, rsl_pool_news_ *news, uint32_t
    on its way. */
 static bool rsl_pool_race_(rsl_pool *pool, rsl_pool_news_ *news, rsl_waiter *waiter)
 {
-    const uint64_t flags = rsl_pool_thread_ | rsl_pool_raced_;
+    const uint64_t flags = rsl_pool_thread_ | rsl_pool_raced_ | rsl_pool_other_clock_;
     bool quick = news->now - pool->settled_at < rsl_pool_switch_;
     pool->settled_at = news->now;
     if (!quick || (pool->mode & (RSL_POOL_KEYED_ | RSL_POOL_CLOCKED_))) return false;
+    if (pool->config.caller_maintains) return false; /* it may be busy creating */
     if ((waiter->private_.word[2] & flags) != rsl_pool_thread_) return false;
     if (rsl_load_relaxed_(&pool->racer) != 0) return false;
     waiter->private_.word[2] |= rsl_pool_raced_;
@@ -2818,6 +2858,28 @@ static bool rsl_pool_settle_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot
     return true;
 }
 
+/* May a resource that was idle not be good any more? */
+static bool rsl_pool_is_doubtful_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now)
+{
+    rsl_time idle = now - (rsl_time)rsl_load_relaxed_(&slot->idle_since);
+    rsl_time checked = now - (rsl_time)rsl_load_relaxed_(&slot->checked_at);
+    if (rsl_pool_why_close_(pool, slot, now) != 0) return true;
+    if (pool->config.validate == NULL) return false;
+    return (idle < checked ? idle : checked) >= pool->config.validate_after;
+}
+
+/* Lock held; the slot was idle and is BUSY, ours: to who waits, once it is known to be good. */
+static void rsl_pool_offer_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot_ *slot)
+{
+    if (rsl_pool_is_doubtful_(pool, slot, news->coarse)) {
+        slot->next = news->doubtful;
+        news->doubtful = slot;
+    } else if (!rsl_pool_settle_(pool, news, slot, false)) {
+        slot->next = news->doubtful; /* give_up: found out again when it is given */
+        news->doubtful = slot;
+    }
+}
+
 /* Lock held, a plain pool: what is idle goes to those who wait, in turn; if somebody still waits,
    all the rest is marked then: see [MARK]. */
 static void rsl_pool_serve_all_(rsl_pool *pool, rsl_pool_news_ *news)
@@ -2834,7 +2896,7 @@ static void rsl_pool_serve_all_(rsl_pool *pool, rsl_pool_news_ *news)
             if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) break;
             if (idle) next = rsl_pool_unmarked_(word) - RSL_POOL_IDLE_ + RSL_POOL_BUSY_;
             if (next != word && !rsl_cas_(&slot->word, &word, next)) continue;
-            if (idle) rsl_pool_settle_(pool, news, slot, false);
+            if (idle) rsl_pool_offer_(pool, news, slot);
             break;
         }
     }
@@ -2843,6 +2905,7 @@ static void rsl_pool_serve_all_(rsl_pool *pool, rsl_pool_news_ *news)
 /* ---- the lock ---- */
 
 static void rsl_pool_reborn_(rsl_pool *pool);
+static void rsl_pool_give_checked_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now);
 
 static bool rsl_pool_is_forked_(const rsl_pool *pool)
 {
@@ -2861,6 +2924,7 @@ static void rsl_pool_lock_(rsl_pool *pool, rsl_pool_news_ *news)
     news->now = rsl_clock_now_(&pool->config.clock);
     news->coarse = rsl_pool_coarse_(pool);
     news->woken = news->nudged = NULL;
+    news->doubtful = NULL;
     news->count = 0;
     news->observer = pool->config.observer;
     rsl_lock_take_(&pool->lock);
@@ -2886,7 +2950,8 @@ static void rsl_pool_call_crew_(rsl_pool *pool, rsl_pool_news_ *news)
     news->nudged = pool->tender;
 }
 
-/* Drops the lock; then wakes and tells. But for a nudge, the pool is not touched after that. */
+/* Drops the lock; then wakes and tells. But for a nudge, and slots in doubt, the pool is not
+   touched after that. */
 static void rsl_pool_unlock_(rsl_pool *pool, rsl_pool_news_ *news)
 {
     if (pool->owes_pass) rsl_pool_serve_all_(pool, news);
@@ -2908,20 +2973,14 @@ static void rsl_pool_unlock_(rsl_pool *pool, rsl_pool_news_ *news)
         rsl_lock_drop_(&pool->lock);
     }
     for (uint32_t i = 0; i < news->count; i++) rsl_emit_(&news->observer, &news->event[i]);
+    while (news->doubtful != NULL) { /* they keep the pool: they are open */
+        rsl_pool_slot_ *slot = news->doubtful;
+        news->doubtful = slot->next;
+        rsl_pool_give_checked_(pool, slot, news->coarse);
+    }
 }
 
 /* ---- giving back: whoever holds a slot BUSY settles it or destroys what it holds ---- */
-
-/* Why this resource must not be used again; 0: it may. (That there are too many is known under
-   the lock only.) */
-static rsl_pool_reason rsl_pool_why_close_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now)
-{
-    uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
-    if (rsl_load_relaxed_(&slot->epoch) != rsl_pool_epoch_(pool)) return RSL_POOL_OUTDATED;
-    if (word >= rsl_load_relaxed_(&slot->last)) return RSL_POOL_USES;
-    if (now >= (rsl_time)rsl_load_relaxed_(&slot->expires_at)) return RSL_POOL_LIFETIME;
-    return (rsl_pool_reason)0;
-}
 
 /* Lock held: the totals of an end. */
 static void rsl_pool_count_end_(rsl_pool *pool, rsl_pool_reason reason)
@@ -2961,6 +3020,8 @@ static void rsl_pool_destroy_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_rea
     pool->unleased += unleased ? 2 : 1;
     pool->open--;
     pool->keys[rsl_pool_kind_of_(slot)].open--;
+    if (reason == RSL_POOL_IDLE) pool->leaving--;
+    pool->tender_knows = false; /* there is room now */
     rsl_pool_count_end_(pool, reason);
     rsl_pool_note_(pool, &news, RSL_POOL_DESTROYED, rsl_pool_reason_name_(reason), 0,
                    (int64_t)reason);
@@ -2975,8 +3036,9 @@ static void rsl_pool_give_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_reason
         rsl_pool_lock_(pool, &news);
         reason = rsl_pool_why_close_(pool, slot, news.coarse);
         if (pool->closing) reason = RSL_POOL_CLOSED;
-        if (reason == 0 && pool->open > pool->limit) reason = RSL_POOL_IDLE;
+        if (reason == 0 && rsl_pool_is_crowded_(pool)) reason = RSL_POOL_IDLE;
         if (reason == 0 && !rsl_pool_settle_(pool, &news, slot, true)) reason = RSL_POOL_IDLE;
+        if (reason == RSL_POOL_IDLE) pool->leaving++;
         rsl_pool_unlock_(pool, &news);
         if (reason == 0) return;
     }
@@ -3024,6 +3086,25 @@ static inline void rsl_pool_fill_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t
     lease->generation = word;
 }
 
+/* No lock held; the slot is ours. 0: its resource is healthy. */
+static rsl_pool_reason rsl_pool_validate_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now)
+{
+    int saved = errno;
+    int sick = pool->config.validate(pool->config.user, slot->resource);
+    errno = saved;
+    rsl_store_relaxed_(&slot->checked_at, (uint64_t)now);
+    return sick != 0 ? RSL_POOL_INVALID : (rsl_pool_reason)0;
+}
+
+/* No lock held; the slot is BUSY, ours, its resource in doubt. */
+static void rsl_pool_give_checked_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now)
+{
+    rsl_pool_reason reason = rsl_pool_why_close_(pool, slot, now);
+    if (reason == 0 && pool->config.validate != NULL)
+        reason = rsl_pool_validate_(pool, slot, now);
+    rsl_pool_give_(pool, slot, reason);
+}
+
 /* The slot is LEASED, ours, and its resource may not be good: is it, now? Destroyed otherwise. */
 RSL_NOINLINE_ bool rsl_pool_is_good_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word,
                                      rsl_time now)
@@ -3034,14 +3115,8 @@ RSL_NOINLINE_ bool rsl_pool_is_good_(rsl_pool *pool, rsl_pool_slot_ *slot, uint6
     if (rsl_load_relaxed_(&slot->epoch) != rsl_pool_epoch_(pool)) reason = RSL_POOL_OUTDATED;
     else if (now >= (rsl_time)rsl_load_relaxed_(&slot->expires_at)) reason = RSL_POOL_LIFETIME;
     else if (pool->config.validate != NULL) {
-        rsl_time idle = now - (rsl_time)rsl_load_relaxed_(&slot->idle_since);
-        rsl_time checked = now - (rsl_time)rsl_load_relaxed_(&slot->checked_at);
-        if ((idle < checked ? idle : checked) < pool->config.validate_after) return true;
-        int saved = errno;
-        if (pool->config.validate(pool->config.user, slot->resource) != 0)
-            reason = RSL_POOL_INVALID;
-        errno = saved;
-        rsl_store_relaxed_(&slot->checked_at, (uint64_t)now);
+        if (!rsl_pool_is_doubtful_(pool, slot, now)) return true;
+        reason = rsl_pool_validate_(pool, slot, now);
     }
     if (reason == 0) return true;
     if (rsl_pool_move_(slot, word, word - RSL_POOL_LEASED_ + RSL_POOL_BUSY_))
@@ -3102,7 +3177,7 @@ RSL_NOINLINE_ int rsl_pool_search_(rsl_pool *pool, uint32_t key, rsl_pool_lease 
         rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
         if (!rsl_pool_grab_(slot, key, &word)) continue;
         if (!rsl_pool_begin_lease_(pool, shard, slot, word, lease)) continue;
-        rsl_store_relaxed_(&shard->hint, (uint64_t)(uintptr_t)slot);
+        rsl_store_(&shard->hint, (uint64_t)(uintptr_t)slot);
         return RSL_OK;
     }
     return RSL_WAIT;
@@ -3113,7 +3188,7 @@ static inline int rsl_pool_take_(rsl_pool *pool, uint32_t key, rsl_pool_lease *l
 {
     uint64_t word;
     rsl_pool_shard_ *shard = rsl_pool_mine_(pool);
-    rsl_pool_slot_ *slot = (rsl_pool_slot_ *)(uintptr_t)rsl_load_relaxed_(&shard->hint);
+    rsl_pool_slot_ *slot = (rsl_pool_slot_ *)(uintptr_t)rsl_load_(&shard->hint);
     if (RSL_LIKELY_(slot != NULL && rsl_pool_regrab_(slot, key, &word)) &&
         RSL_LIKELY_(rsl_pool_begin_lease_(pool, shard, slot, word, lease)))
         return RSL_OK;
@@ -3219,14 +3294,21 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
     if (rc != 0) rsl_pool_create_failed_(pool, &news, slot, rc);
     else {
         rsl_pool_furnish_(pool, &news, slot, resource, took > 0 ? took : 0);
-        if (!closing && pool->open <= pool->limit)
+        if (!closing && !rsl_pool_is_crowded_(pool))
             settled = rsl_pool_settle_(pool, &news, slot, false);
+        if (!settled && !closing) pool->leaving++;
         pool->sweep_at = 0; /* what is due first may have changed */
         if (!pool->config.caller_maintains) rsl_cond_signal_(&pool->crew_wakes);
     }
     rsl_pool_unlock_(pool, &news);
     if (!settled) rsl_pool_destroy_(pool, slot, closing ? RSL_POOL_CLOSED : RSL_POOL_IDLE, false);
     return rc == 0 && closing ? RSL_ECLOSED : RSL_OK;
+}
+
+/* Or does a loop, by tickets? */
+static bool rsl_pool_creates_(const rsl_pool *pool)
+{
+    return pool->config.create != NULL || pool->create_keyed != NULL;
 }
 
 /* No lock held; the slot is CREATING and ours. */
@@ -3355,7 +3437,9 @@ static rsl_pool_slot_ *rsl_pool_queue_(rsl_pool *pool, rsl_waiter *waiter)
     if (slot != NULL) return slot;
     pool->marked = !pool->paused; /* what is leased then is marked by pause itself */
     rsl_pool_enqueue_(pool, waiter);
-    if (pool->config.caller_maintains && pool->tender == NULL) {
+    bool thread = waiter->private_.word[2] & rsl_pool_thread_, charge = pool->tender == NULL;
+    if (!charge) charge = thread && !(pool->tender->private_.word[2] & rsl_pool_thread_);
+    if (pool->config.caller_maintains && charge) { /* a thread does it itself, and at once */
         pool->tender = waiter;
         pool->tender_knows = true; /* who begins to wait looks for itself */
     }
@@ -3440,7 +3524,7 @@ static int rsl_pool_fetch_(rsl_pool *pool, rsl_waiter *waiter, rsl_pool_lease *l
         rsl_store_relaxed_(&slot->holder, rsl_self_());
         rsl_pool_fill_(pool, slot, rsl_pool_unmarked_(rsl_load_(&slot->word)), 1, lease);
         rsl_pool_shard_ *shard = rsl_pool_mine_(pool);
-        rsl_store_relaxed_(&shard->hint, (uint64_t)(uintptr_t)slot);
+        rsl_store_(&shard->hint, (uint64_t)(uintptr_t)slot);
         if (!pool->config.caller_maintains) return RSL_OK;
     }
     rsl_pool_lock_(pool, &news);
@@ -3464,7 +3548,9 @@ static int rsl_pool_poll_(rsl_pool *pool, rsl_waiter *waiter, int status, rsl_ti
             if (status == RSL_OK) status = rsl_pool_late_(pool, &news, waiter);
             rsl_pool_dequeue_(pool, &news, waiter);
             rsl_store_relaxed_(&waiter->private_.state, RSL_WAITER_IDLE_);
+            pool->told++; /* so that close waits for it to part */
             rsl_pool_part_(pool, waiter);
+            pool->told--;
         }
         rsl_pool_unlock_(pool, &news);
     }
@@ -3493,7 +3579,7 @@ static bool rsl_pool_tend_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock *
 {
     rsl_pool_news_ news;
     rsl_ctx mine = *ctx;
-    if (!pool->config.caller_maintains || pool->config.create == NULL) return false;
+    if (!pool->config.caller_maintains || !rsl_pool_creates_(pool)) return false;
     rsl_pool_lock_(pool, &news);
     bool in_charge = pool->tender == waiter;
     rsl_time pause = pool->create_after > news.now ? pool->create_after - news.now : 0;
@@ -3672,6 +3758,8 @@ RSL_NOINLINE_ int rsl_pool_return_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_poo
     uint64_t idle = busy - RSL_POOL_BUSY_ + RSL_POOL_IDLE_;
     rsl_store_relaxed_(&slot->guess, idle);
     if (reason == 0 && rsl_cas_(&slot->word, &busy, idle)) return RSL_OK; /* nobody to look at */
+    if (reason == 0 && pool->config.validate != NULL && pool->config.validate_after == 0)
+        reason = rsl_pool_validate_(pool, slot, now); /* never skipped: it may go to a waiter */
     rsl_pool_give_(pool, slot, reason);
     return RSL_OK;
 }
@@ -3864,7 +3952,7 @@ static int rsl_pool_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot)
         status = rsl_pool_poll_(pool, &e->waiter, RSL_OK, deadline, e->now, lease);
     }
     e->wake_at = deadline;
-    while (status == RSL_WAIT && pool->config.caller_maintains && pool->config.create != NULL) {
+    while (status == RSL_WAIT && pool->config.caller_maintains && rsl_pool_creates_(pool)) {
         rsl_pool_task_ task = rsl_pool_work_(pool, &e->ctx);
         if (task == RSL_POOL_LATER_) e->wake_at = rsl_pool_retry_at_(pool, e->now, deadline);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
@@ -3924,13 +4012,13 @@ static rsl_pool_reason rsl_pool_why_idle_(rsl_pool *pool, rsl_pool_slot_ *slot, 
     rsl_time since = (rsl_time)rsl_load_relaxed_(&slot->idle_since);
     rsl_pool_reason reason = rsl_pool_why_close_(pool, slot, now);
     if (reason != 0) return reason;
-    if (pool->open > pool->limit) return RSL_POOL_IDLE;
+    if (rsl_pool_is_crowded_(pool)) return RSL_POOL_IDLE;
     if (since == 0) { /* released without a look at the clock: idle from now on */
         since = now;
         rsl_store_relaxed_(&slot->idle_since, (uint64_t)now);
     }
     *due = rsl_pool_sooner_(*due, (rsl_time)rsl_load_relaxed_(&slot->expires_at));
-    if (pool->open <= pool->config.size_min) return (rsl_pool_reason)0;
+    if (pool->open - pool->leaving <= pool->config.size_min) return (rsl_pool_reason)0;
     rsl_time end = rsl_time_add_(since, pool->config.idle_timeout);
     if (now >= end && pool->config.idle_timeout != RSL_FOREVER) return RSL_POOL_IDLE;
     *due = rsl_pool_sooner_(*due, end);
@@ -3982,20 +4070,45 @@ static void rsl_pool_visit_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time *due)
         reason = rsl_pool_why_idle_(pool, slot, news.coarse, due);
         if (reason != 0 || rsl_pool_wants_check_(pool, slot, news.coarse, due))
             taken = rsl_pool_move_(slot, plain, plain - RSL_POOL_IDLE_ + RSL_POOL_BUSY_);
+        if (taken && reason == RSL_POOL_IDLE) pool->leaving++;
     } else if (rsl_pool_state_of_(word) == RSL_POOL_LEASED_) {
         rsl_pool_find_leak_(pool, &news, slot, word, due);
     }
     rsl_pool_unlock_(pool, &news);
     if (!taken) return;
     if (reason == 0) {
-        int saved = errno;
-        if (pool->config.validate(pool->config.user, slot->resource) != 0)
-            reason = RSL_POOL_INVALID;
-        errno = saved;
-        rsl_store_relaxed_(&slot->checked_at, (uint64_t)news.coarse);
+        reason = rsl_pool_validate_(pool, slot, news.coarse);
         *due = rsl_pool_sooner_(*due, rsl_time_add_(news.coarse, pool->config.keepalive));
     }
     rsl_pool_give_(pool, slot, reason);
+}
+
+/* Lock held: IDLE to BUSY; false: it is in another state, and if leased, marked. */
+static bool rsl_pool_take_idle_(rsl_pool_slot_ *slot)
+{
+    uint64_t word = rsl_load_(&slot->word);
+    for (;;) {
+        uint64_t state = rsl_pool_state_of_(word), next = word | RSL_POOL_MARK_;
+        if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) return false;
+        if (state == RSL_POOL_IDLE_) next = word - RSL_POOL_IDLE_ + RSL_POOL_BUSY_;
+        if (next == word) return false;
+        if (rsl_cas_(&slot->word, &word, next)) return state == RSL_POOL_IDLE_;
+    }
+}
+
+/* Destroys what is idle, the highest first: all, or while there are too many. */
+static void rsl_pool_shed_(rsl_pool *pool, bool all)
+{
+    rsl_pool_news_ news;
+    for (uint32_t i = rsl_pool_extent_(pool); i > 0; i--) {
+        rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i - 1);
+        rsl_pool_lock_(pool, &news);
+        bool too_many = all || rsl_pool_is_crowded_(pool);
+        bool taken = too_many && rsl_pool_take_idle_(slot); /* or it is marked now */
+        if (taken && !all) pool->leaving++;
+        rsl_pool_unlock_(pool, &news);
+        if (taken) rsl_pool_destroy_(pool, slot, all ? RSL_POOL_CLOSED : RSL_POOL_IDLE, false);
+    }
 }
 
 /* No lock held: looks after every resource, the highest first. When to look again, on the precise
@@ -4018,7 +4131,9 @@ static rsl_time rsl_pool_sweep_(rsl_pool *pool)
         due = rsl_pool_sooner_(due, rsl_time_add_(news.coarse, pool->config.idle_timeout));
     if (pool->open > 0)
         due = rsl_pool_sooner_(due, rsl_time_add_(news.coarse, pool->config.keepalive));
+    bool crowded = rsl_pool_is_crowded_(pool);
     rsl_pool_unlock_(pool, &news);
+    if (crowded) rsl_pool_shed_(pool, false);
     if (due == RSL_FOREVER) return due;
     rsl_time wait = due > news.coarse ? due - news.coarse : 0;
     if (!(pool->mode & RSL_POOL_CLOCKED_)) wait = rsl_time_add_(wait, rsl_pool_tick_);
@@ -4029,8 +4144,7 @@ rsl_time rsl_pool_maintain(rsl_pool *pool)
 {
     rsl_pool_news_ news;
     if (pool == NULL) return RSL_FOREVER;
-    bool creates = pool->config.create != NULL || pool->create_keyed != NULL;
-    for (uint32_t i = 0; creates && i < RSL_POOL_SIZE_MAX_; i++) {
+    for (uint32_t i = 0; rsl_pool_creates_(pool) && i < RSL_POOL_SIZE_MAX_; i++) {
         rsl_pool_task_ task = rsl_pool_work_(pool, &rsl_ctx_unlimited_);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
     }
@@ -4182,7 +4296,7 @@ static void rsl_pools_forget_(rsl_pools *pools);
 static void rsl_pool_forget_(rsl_pool *pool)
 {
     pool->queue.first = pool->queue.last = pool->tender = NULL;
-    pool->waiting = pool->open = pool->creating = pool->told = 0;
+    pool->waiting = pool->open = pool->leaving = pool->creating = pool->told = 0;
     pool->tender_knows = pool->owes_pass = false;
     pool->racer = 0;
     pool->marked = pool->closer = pool->stop = pool->sweeping = pool->watching = false;
@@ -4360,22 +4474,6 @@ int rsl_pool_open(rsl_pool **pool, const rsl_pool_config *config)
     return rsl_pool_open_(pool, config, 1, UINT32_MAX, NULL);
 }
 
-/* Destroys what is idle, the highest first: all, or while there are too many. */
-static void rsl_pool_shed_(rsl_pool *pool, bool all)
-{
-    rsl_pool_news_ news;
-    for (uint32_t i = rsl_pool_extent_(pool); i > 0; i--) {
-        rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i - 1);
-        rsl_pool_lock_(pool, &news);
-        uint64_t word = rsl_pool_unmarked_(rsl_load_(&slot->word));
-        bool taken = rsl_pool_state_of_(word) == RSL_POOL_IDLE_ &&
-                     (all || pool->open > pool->limit) &&
-                     rsl_pool_move_(slot, word, word - RSL_POOL_IDLE_ + RSL_POOL_BUSY_);
-        rsl_pool_unlock_(pool, &news);
-        if (taken) rsl_pool_destroy_(pool, slot, all ? RSL_POOL_CLOSED : RSL_POOL_IDLE, false);
-    }
-}
-
 /* Names the leases that close does not wait for any longer. */
 static void rsl_pool_tell_stragglers_(rsl_pool *pool)
 {
@@ -4426,10 +4524,9 @@ static int rsl_pool_close_wait_(rsl_pool *pool, const rsl_ctx *ctx, rsl_pool_new
     }
 }
 
-int rsl_pool_close(rsl_pool *pool, const rsl_ctx *ctx)
+static int rsl_pool_close_(rsl_pool *pool, const rsl_ctx *ctx)
 {
     rsl_pool_news_ news;
-    if (pool == NULL) return RSL_EINVAL;
     ctx = rsl_ctx_or_unlimited_(ctx);
     rsl_pool_lock_(pool, &news);
     if (pool->closer || rsl_pool_is_crew_(pool)) {
@@ -4449,6 +4546,12 @@ int rsl_pool_close(rsl_pool *pool, const rsl_ctx *ctx)
     rsl_lock_deinit_(&pool->lock);
     rsl_pool_free_(pool);
     return RSL_OK;
+}
+
+int rsl_pool_close(rsl_pool *pool, const rsl_ctx *ctx)
+{
+    if (pool == NULL || (pool->mode & RSL_POOL_KEYED_)) return RSL_EINVAL;
+    return rsl_pool_close_(pool, ctx);
 }
 
 /* ---- running it ---- */
@@ -4535,7 +4638,7 @@ int rsl_pool_resume(rsl_pool *pool)
         uint64_t word = rsl_load_(&slot->word), plain = rsl_pool_unmarked_(word);
         if (word == plain || rsl_pool_state_of_(word) != RSL_POOL_IDLE_) continue;
         rsl_store_(&slot->word, plain - RSL_POOL_IDLE_ + RSL_POOL_BUSY_);
-        if (!rsl_pool_settle_(pool, &news, slot, false)) rsl_store_(&slot->word, plain);
+        rsl_pool_offer_(pool, &news, slot);
     }
     rsl_pool_unlock_(pool, &news);
     return status;
@@ -4639,15 +4742,14 @@ static void rsl_pools_forget_(rsl_pools *pools) { (void)pools; }
 struct rsl_pools {
     rsl_pool *pool;  /* constant */
     rsl_map_  map;   /* guarded by pool->lock */
-    uint32_t  known; /* keys in use; guarded by pool->lock */
+    bool      lost;  /* in a forked child: the map is to be made anew; guarded by pool->lock */
 };
 
 /* In a forked child, nobody else in here: the map may be half-written, and is left. */
 static void rsl_pools_forget_(rsl_pools *pools)
 {
     if (pools == NULL) return;
-    pools->known = 0;
-    rsl_map_init_(&pools->map);
+    pools->lost = rsl_map_init_(&pools->map) != RSL_OK;
 }
 
 static rsl_pools_config rsl_pools_config_resolve_(const rsl_pools_config *config)
@@ -4702,7 +4804,7 @@ int rsl_pools_open(rsl_pools **pools, const rsl_pools_config *config)
 int rsl_pools_close(rsl_pools *pools, const rsl_ctx *ctx)
 {
     if (pools == NULL) return RSL_EINVAL;
-    int status = rsl_pool_close(pools->pool, ctx);
+    int status = rsl_pool_close_(pools->pool, ctx);
     if (status != RSL_OK) return status;
     rsl_map_deinit_(&pools->map);
     RSL_FREE((void *)pools);
@@ -4741,6 +4843,8 @@ static uint32_t rsl_pools_room_(rsl_pools *pools)
 /* Lock held: the index of a key that is not known yet. */
 static int rsl_pools_add_(rsl_pools *pools, const char *name, size_t length, uint32_t *index)
 {
+    if (pools->lost) pools->lost = rsl_map_init_(&pools->map) != RSL_OK;
+    if (pools->lost) return RSL_ENOMEM;
     uint32_t room = rsl_pools_room_(pools);
     if (room == 0) return RSL_EFULL;
     char *copy = (char *)RSL_MALLOC(length + 1);

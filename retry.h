@@ -1579,7 +1579,7 @@ static int rsl_retry_repeat_(rsl_retry *retry, rsl_ctx *ctx, rsl_retry_state *st
         rsl_time until = rsl_time_add_(now, delay);
         rsl_word_ park = 0;
         bool spent = rsl_ctx_spent_(ctx, ctx->clock) != RSL_OK;
-        while (!spent && (now = rsl_clock_now_(ctx->clock)) < until) {
+        while (!spent && rsl_clock_now_(ctx->clock) < until) {
             rsl_ctx_sleep_(ctx, ctx->clock, &park, until);
             spent = rsl_ctx_spent_(ctx, ctx->clock) != RSL_OK;
         }
