@@ -16,6 +16,9 @@ SCRIPTS  := $(wildcard tests/*/run)
 EXAMPLES := $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 DRILL    := $(wildcard examples/outage_drill/*.c)
 
+# Debian keeps libpq's header in a folder of its own.
+INCLUDES := -I. -Itests $(shell pkg-config --cflags libpq 2>/dev/null)
+
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
            -Wstrict-prototypes -Wmissing-prototypes -Werror
 
@@ -51,7 +54,7 @@ bench: ## nanoseconds and instructions per call, beside the floors and what one 
 	@tools/deps bench
 	@bench/run
 
-stamp: ## copies src/core.h into the module headers
+stamp: ## copies src/core.h and src/map.h into the module headers
 	@tools/stamp
 
 check: ## style, and what the compilers' analysers, clang-tidy and cppcheck find
@@ -86,11 +89,11 @@ clean: ## removes build/
 # A test that does not compile must not be taken for the one that was built before.
 define compile
 @mkdir -p $(@D) && rm -f $@ && echo "compile $@"
-@$(1) -std=c11 -g $(WARNINGS) -I. -Itests -o $@ $(filter %.c,$^) -pthread -Wl,--as-needed $(2) -lm
+@$(1) -std=c11 -g $(WARNINGS) $(INCLUDES) -o $@ $(filter %.c,$^) -pthread -Wl,--as-needed $(2) -lm
 endef
 comma := ,
-TEST_LIBS = -lcmocka -lsqlite3 -luv
-TEST_NEEDS = $(HEADERS) $(ADAPTERS) $(SUPPORT)
+TEST_LIBS = -lcmocka -lsqlite3 -lpq -luv
+TEST_NEEDS = $(HEADERS) $(wildcard src/*.h) $(ADAPTERS) $(SUPPORT)
 
 build/plain/%: tests/%.c $(TEST_NEEDS)
 	$(call compile,gcc -O1,$(TEST_LIBS))
@@ -103,6 +106,6 @@ build/tsan/%: tests/%.c $(TEST_NEEDS)
 build/tsan-clang/%: tests/%.c $(TEST_NEEDS)
 	$(call compile,clang -O1 -fsanitize=thread,$(TEST_LIBS))
 build/examples/%: examples/%.c $(HEADERS) $(ADAPTERS)
-	$(call compile,gcc -O2,-lsqlite3 -luv)
+	$(call compile,gcc -O2,-lsqlite3 -lpq -luv)
 build/outage_drill: $(DRILL) $(wildcard examples/outage_drill/*.h) $(HEADERS) $(ADAPTERS)
 	$(call compile,gcc -O2,-lsqlite3)

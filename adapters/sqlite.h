@@ -105,6 +105,27 @@ RSL_API bool rsl_sqlite_is_ignored(int result, void *user);
    this table does not hold. The text is static. Pure; any thread. */
 RSL_API const char *rsl_sqlite_name(int code);
 
+/* Kinds of failure that people are told apart. */
+typedef enum rsl_sqlite_kind {
+    RSL_SQLITE_KIND_OK,
+    RSL_SQLITE_KIND_CONNECTION,  /* the file cannot be opened, read or written */
+    RSL_SQLITE_KIND_TIMEOUT,     /* ended for the time it took, interrupted, or cancelled */
+    RSL_SQLITE_KIND_CONFLICT,    /* with another connection */
+    RSL_SQLITE_KIND_UNIQUE,      /* a primary key too */
+    RSL_SQLITE_KIND_FOREIGN_KEY,
+    RSL_SQLITE_KIND_CHECK,       /* a check, or a value of the wrong type or size */
+    RSL_SQLITE_KIND_NOT_NULL,
+    RSL_SQLITE_KIND_OTHER
+} rsl_sqlite_kind;
+
+/* The kind of a result code or status. Constraints are told apart by extended codes only: plain
+   SQLITE_CONSTRAINT is OTHER. Pure; any thread. */
+RSL_API rsl_sqlite_kind rsl_sqlite_kind_of(int code);
+
+/* A sentence for the people in front of the program, by kind; it names no table and no file. Never
+   NULL; static; in English. Pure; any thread. */
+RSL_API const char *rsl_sqlite_message(int code);
+
 /* ---- connections ---- */
 
 typedef struct rsl_sqlite_config {
@@ -460,6 +481,52 @@ const char *rsl_sqlite_name(int code)
 {
     const rsl_sqlite_row_ *row = rsl_sqlite_find_(code);
     return row != NULL ? row->name : NULL;
+}
+
+rsl_sqlite_kind rsl_sqlite_kind_of(int code)
+{
+    switch (code) {
+    case RSL_ETIMEOUT: case RSL_ECANCELED:   return RSL_SQLITE_KIND_TIMEOUT;
+    case SQLITE_ABORT | 2 << 8:              return RSL_SQLITE_KIND_CONFLICT;
+    case SQLITE_READONLY | 4 << 8:           return RSL_SQLITE_KIND_CONNECTION; /* it moved */
+    case SQLITE_CONSTRAINT_CHECK:            return RSL_SQLITE_KIND_CHECK;
+    case SQLITE_CONSTRAINT_FOREIGNKEY:       return RSL_SQLITE_KIND_FOREIGN_KEY;
+    case SQLITE_CONSTRAINT_NOTNULL:          return RSL_SQLITE_KIND_NOT_NULL;
+    case SQLITE_CONSTRAINT_PRIMARYKEY:
+    case SQLITE_CONSTRAINT_UNIQUE:
+    case SQLITE_CONSTRAINT_ROWID:            return RSL_SQLITE_KIND_UNIQUE;
+    case SQLITE_CONSTRAINT | 12 << 8:        return RSL_SQLITE_KIND_CHECK; /* DATATYPE */
+    default: break;
+    }
+    if (rsl_sqlite_nearest_(code) == NULL) return RSL_SQLITE_KIND_OTHER;
+    switch (code & 0xff) {
+    case SQLITE_OK: case SQLITE_ROW: case SQLITE_DONE: return RSL_SQLITE_KIND_OK;
+    case SQLITE_CANTOPEN: case SQLITE_IOERR: case SQLITE_PROTOCOL:
+        return RSL_SQLITE_KIND_CONNECTION;
+    case SQLITE_INTERRUPT:                   return RSL_SQLITE_KIND_TIMEOUT;
+    case SQLITE_BUSY: case SQLITE_LOCKED:    return RSL_SQLITE_KIND_CONFLICT;
+    case SQLITE_MISMATCH: case SQLITE_TOOBIG: return RSL_SQLITE_KIND_CHECK;
+    default:                                 return RSL_SQLITE_KIND_OTHER;
+    }
+}
+
+const char *rsl_sqlite_message(int code)
+{
+    switch (rsl_sqlite_kind_of(code)) {
+    case RSL_SQLITE_KIND_OK:          return "Done.";
+    case RSL_SQLITE_KIND_CONNECTION:
+        return "The database cannot be reached at the moment. Please try again later.";
+    case RSL_SQLITE_KIND_TIMEOUT:     return "This took too long and was not done.";
+    case RSL_SQLITE_KIND_CONFLICT:
+        return "Somebody else was changing the same data. Please try again.";
+    case RSL_SQLITE_KIND_UNIQUE:      return "There is such an entry already.";
+    case RSL_SQLITE_KIND_FOREIGN_KEY:
+        return "This refers to an entry that does not exist, or others still refer to it.";
+    case RSL_SQLITE_KIND_CHECK:       return "A value is not allowed here.";
+    case RSL_SQLITE_KIND_NOT_NULL:    return "A value is missing that must be given.";
+    case RSL_SQLITE_KIND_OTHER:       break;
+    }
+    return "The database could not do this.";
 }
 
 /* ---- small things ---- */

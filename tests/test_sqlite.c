@@ -346,6 +346,40 @@ static void a_deadline_is_a_failure_to_rerun_and_a_cancellation_is_nobodys(void 
     assert_true(rsl_sqlite_is_ignored(RSL_ECANCELED, NULL));
 }
 
+static void people_are_told_by_kind(void **state)
+{
+    (void)state;
+    static const struct { int code; rsl_sqlite_kind kind; } rows[] = {
+        {SQLITE_OK, RSL_SQLITE_KIND_OK}, {SQLITE_ROW, RSL_SQLITE_KIND_OK},
+        {SQLITE_CANTOPEN_ISDIR, RSL_SQLITE_KIND_CONNECTION},
+        {SQLITE_IOERR_READ, RSL_SQLITE_KIND_CONNECTION},
+        {SQLITE_IOERR | 99 << 8, RSL_SQLITE_KIND_CONNECTION},
+        {SQLITE_READONLY_DBMOVED, RSL_SQLITE_KIND_CONNECTION},
+        {RSL_ETIMEOUT, RSL_SQLITE_KIND_TIMEOUT}, {RSL_ECANCELED, RSL_SQLITE_KIND_TIMEOUT},
+        {SQLITE_INTERRUPT, RSL_SQLITE_KIND_TIMEOUT}, {SQLITE_BUSY, RSL_SQLITE_KIND_CONFLICT},
+        {SQLITE_BUSY_SNAPSHOT, RSL_SQLITE_KIND_CONFLICT},
+        {SQLITE_ABORT_ROLLBACK, RSL_SQLITE_KIND_CONFLICT},
+        {SQLITE_CONSTRAINT_UNIQUE, RSL_SQLITE_KIND_UNIQUE},
+        {SQLITE_CONSTRAINT_PRIMARYKEY, RSL_SQLITE_KIND_UNIQUE},
+        {SQLITE_CONSTRAINT_ROWID, RSL_SQLITE_KIND_UNIQUE},
+        {SQLITE_CONSTRAINT_FOREIGNKEY, RSL_SQLITE_KIND_FOREIGN_KEY},
+        {SQLITE_CONSTRAINT_CHECK, RSL_SQLITE_KIND_CHECK},
+        {SQLITE_TOOBIG, RSL_SQLITE_KIND_CHECK}, {SQLITE_MISMATCH, RSL_SQLITE_KIND_CHECK},
+        {SQLITE_CONSTRAINT_NOTNULL, RSL_SQLITE_KIND_NOT_NULL},
+        {SQLITE_CONSTRAINT, RSL_SQLITE_KIND_OTHER}, {SQLITE_CORRUPT, RSL_SQLITE_KIND_OTHER},
+        {SQLITE_ABORT, RSL_SQLITE_KIND_OTHER}, {99, RSL_SQLITE_KIND_OTHER},
+        {-256 + SQLITE_BUSY, RSL_SQLITE_KIND_OTHER}, {RSL_EOPEN, RSL_SQLITE_KIND_OTHER}};
+    const char *texts[RSL_SQLITE_KIND_OTHER + 1] = {NULL};
+    for (size_t i = 0; i < RSL_COUNT(rows); i++) {
+        assert_int_equal(rsl_sqlite_kind_of(rows[i].code), rows[i].kind);
+        texts[rows[i].kind] = rsl_sqlite_message(rows[i].code);
+    }
+    for (int i = 0; i <= RSL_SQLITE_KIND_OTHER; i++) {
+        assert_non_null(texts[i]);
+        for (int k = 0; k < i; k++) assert_string_not_equal(texts[i], texts[k]);
+    }
+}
+
 /* ------------------------------------------------------------------------- locks */
 
 static void a_lock_of_another_connection_is_busy_at_the_deadline(void **state)
@@ -1019,6 +1053,7 @@ int main(void)
         cmocka_unit_test(a_code_newer_than_the_table_counts_as_its_primary_code),
         cmocka_unit_test(what_sqlite_does_not_know_is_final_and_a_failure),
         cmocka_unit_test(a_deadline_is_a_failure_to_rerun_and_a_cancellation_is_nobodys),
+        cmocka_unit_test(people_are_told_by_kind),
         ON_FILE(a_lock_of_another_connection_is_busy_at_the_deadline),
         ON_FILE(the_connections_own_busy_timeout_ends_a_wait_sooner_than_the_deadline),
         ON_FILE(a_lock_that_is_given_back_in_time_is_waited_for),
