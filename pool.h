@@ -3605,6 +3605,8 @@ static void rsl_pool_sleep_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock 
         rsl_ctx_sleep_(&real, NULL, park, rsl_time_add_(rsl_clock_real_(), RSL_MS(1)));
         return;
     }
+    bool clocked = pool->mode & RSL_POOL_CLOCKED_; /* no post ends a sleep on such a clock */
+    if (clocked && rsl_load_(&waiter->private_.state) != RSL_WAITER_QUEUED_) return;
     rsl_ctx_sleep_(ctx, clock, park, until);
 }
 

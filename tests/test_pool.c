@@ -176,6 +176,29 @@ static void a_least_size_above_the_most_is_refused_by_name(void **unused)
     accept(config);
 }
 
+static void a_cap_below_the_first_backoff_is_refused_by_name(void **unused)
+{
+    (void)unused;
+    rsl_pool_config config = complete();
+    config.create_backoff = RSL_MS(20);
+    config.create_backoff_max = RSL_MS(10);
+    refuse(config, "create_backoff_max");
+    config.create_backoff_max = 0;
+    config.create_backoff = RSL_SEC(60);
+    accept(config);
+    assert_true(rsl_pool_config_resolve(&config).create_backoff_max >= RSL_SEC(60));
+}
+
+static void keeping_alive_without_validating_is_refused_by_name(void **unused)
+{
+    (void)unused;
+    rsl_pool_config config = complete();
+    config.keepalive = RSL_SEC(1);
+    accept(config);
+    config.validate = NULL;
+    refuse(config, "validate");
+}
+
 static void a_jitter_that_is_no_share_is_refused_by_name(void **unused)
 {
     (void)unused;
@@ -655,6 +678,8 @@ static void null_is_refused_everywhere(void **unused)
     rsl_pool_stats stats = stats_of_pool(NULL), zeroed;
     memset(&zeroed, 0, sizeof(zeroed));
     assert_memory_equal(&stats, &zeroed, sizeof(stats));
+    rsl_pool_stats_get(r.pool, NULL);
+    rsl_pool_stats_get(NULL, NULL);
     assert_int_equal(stats_of(&r).in_use, 0);
     rig_end(&r);
 }
@@ -1093,6 +1118,21 @@ static void the_ctx_of_a_creation_ends_at_the_acquire_timeout(void **unused)
     (void)rsl_pool_maintain(r.pool);
     assert_int_equal(r.factory.tries, 1);
     assert_true(r.factory.left == RSL_SEC(3));
+    rig_end(&r);
+}
+
+static void after_a_thousand_failures_the_wait_is_still_at_its_cap(void **unused)
+{
+    (void)unused;
+    rig r;
+    rsl_pool_config config = {.size_max = 1, .acquire_timeout = RSL_SEC(1200),
+                              .create_backoff_max = RSL_SEC(1)};
+    rig_start(&r, config);
+    atomic_store(&r.factory.fail_with, -5);
+    rsl_pool_lease none;
+    assert_int_equal(rsl_pool_acquire(r.pool, NULL, &none), -5);
+    assert_in_range(r.factory.tries, 1190, 1210);
+    r.events.count = 0;
     rig_end(&r);
 }
 
@@ -2744,6 +2784,8 @@ int main(void)
         cmocka_unit_test(none_is_refused_where_no_zero_makes_sense),
         cmocka_unit_test(sizes_out_of_range_are_refused_by_name),
         cmocka_unit_test(a_least_size_above_the_most_is_refused_by_name),
+        cmocka_unit_test(a_cap_below_the_first_backoff_is_refused_by_name),
+        cmocka_unit_test(keeping_alive_without_validating_is_refused_by_name),
         cmocka_unit_test(a_jitter_that_is_no_share_is_refused_by_name),
         cmocka_unit_test(half_a_clock_is_refused_by_name),
         cmocka_unit_test(no_config_is_a_config_without_create),
@@ -2791,6 +2833,7 @@ int main(void)
         cmocka_unit_test(a_creation_that_fails_with_rsl_wait_does_not_hang),
         cmocka_unit_test(a_null_resource_is_a_resource),
         cmocka_unit_test(the_ctx_of_a_creation_ends_at_the_acquire_timeout),
+        cmocka_unit_test(after_a_thousand_failures_the_wait_is_still_at_its_cap),
         cmocka_unit_test(a_creation_that_ends_too_late_leaves_its_resource_in_the_pool),
         cmocka_unit_test(the_time_that_creations_take_is_counted),
         cmocka_unit_test(the_time_that_leases_are_held_is_counted),

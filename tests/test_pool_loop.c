@@ -1306,6 +1306,48 @@ static void a_blocked_execution_is_served_by_a_release(void **unused)
     rig_end(&r);
 }
 
+static void a_cancelled_execution_leaves_the_queue(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start(&r, sized(1));
+    rsl_pool_lease held = take(&r);
+    rsl_cancel cancel;
+    assert_int_equal(rsl_cancel_init(&cancel, NULL), RSL_OK);
+    timeline_add(&r.line, START + RSL_MS(60), fire_then, &cancel);
+    rsl_clock clock = virtual_clock_as(&r.clock);
+    rsl_ctx ctx = within(&r, RSL_SEC(1));
+    ctx.clock = &clock;
+    ctx.cancel = &cancel;
+    call c = {.results = {9}};
+    assert_int_equal(run_layer(&r, &c, &ctx), RSL_ECANCELED);
+    assert_int_equal(c.calls, 0);
+    rsl_pool_stats stats = stats_of(&r);
+    assert_true(stats.waiting == 0 && stats.timed_out == 0);
+    give(&r, &held);
+    expect_free(&r);
+    rsl_cancel_deinit(&cancel);
+    rig_end(&r);
+}
+
+static void the_deadline_of_an_execution_is_counted_as_a_timeout_of_the_pool(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start(&r, sized(1));
+    rsl_pool_lease held = take(&r);
+    rsl_clock clock = virtual_clock_as(&r.clock);
+    rsl_ctx ctx = within(&r, RSL_SEC(1));
+    ctx.clock = &clock;
+    call c = {.results = {9}};
+    assert_int_equal(run_layer(&r, &c, &ctx), RSL_ETIMEOUT);
+    assert_true(r.clock.now == START + RSL_SEC(1));
+    assert_true(stats_of(&r).timed_out == 1);
+    give(&r, &held);
+    expect_free(&r);
+    rig_end(&r);
+}
+
 static void a_blocked_execution_creates_by_itself_and_retries(void **unused)
 {
     (void)unused;
@@ -1590,6 +1632,8 @@ int main(void)
         cmocka_unit_test(a_layer_without_a_pool_or_lease_refuses),
         cmocka_unit_test(the_layer_of_a_closed_pool_refuses),
         cmocka_unit_test(a_blocked_execution_is_served_by_a_release),
+        cmocka_unit_test(a_cancelled_execution_leaves_the_queue),
+        cmocka_unit_test(the_deadline_of_an_execution_is_counted_as_a_timeout_of_the_pool),
         cmocka_unit_test(a_blocked_execution_creates_by_itself_and_retries),
         cmocka_unit_test(the_loop_form_leases_for_each_call),
         cmocka_unit_test(stepped_executions_wait_in_turn_and_are_woken),

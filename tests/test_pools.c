@@ -24,6 +24,8 @@
 
 #include "support/pool_rig.h"
 
+#ifndef RSL_NO_MAP_ /* where there is no stb_ds.h there are no keyed pools */
+
 /* ------------------------------------------------------------------- helpers */
 
 /* Keyed pools in the rig of one pool: r.pool is the pool beneath. */
@@ -410,6 +412,22 @@ static void the_pool_beneath_takes_no_acquire_close_or_resize(void **unused)
     guest g;
     assert_int_equal(guest_begin(&h.r, &g, NULL), RSL_EINVAL);
     assert_int_equal(stats_of(&h.r).idle, 1);
+    host_end(&h);
+}
+
+static void tickets_and_layers_are_for_plain_pools(void **unused)
+{
+    (void)unused;
+    host_rig h;
+    host_start_sized(&h, 2, 10);
+    guest g;
+    host_wait(&h, &g, "a");
+    rsl_creation ticket;
+    assert_int_equal(rsl_pool_wanted(h.r.pool, &ticket), RSL_WAIT);
+    (void)rsl_pool_maintain(h.r.pool);
+    expect_served(&h.r, &g);
+    give(&h.r, &g.lease);
+    assert_false(rsl_pools_stats_get(h.pools, "a", NULL));
     host_end(&h);
 }
 
@@ -1075,10 +1093,21 @@ static void a_forked_child_of_keyed_pools_forgets_and_makes_anew(void **unused)
     host_end(&h);
 }
 #endif
+#else
+static void without_stb_ds_there_are_no_keyed_pools(void **unused)
+{
+    (void)unused;
+    rig r;
+    rsl_pool_config config = {.size_max = 1};
+    rig_start(&r, config);
+    rig_end(&r);
+}
+#endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifndef RSL_NO_MAP_
         cmocka_unit_test(bad_configs_are_refused_by_name),
         cmocka_unit_test(a_bad_config_of_each_is_refused),
         cmocka_unit_test(null_is_refused_everywhere),
@@ -1090,6 +1119,7 @@ int main(void)
         cmocka_unit_test(keys_that_begin_alike_are_different_keys),
         cmocka_unit_test(trying_takes_only_what_is_idle_under_its_own_key),
         cmocka_unit_test(the_pool_beneath_takes_no_acquire_close_or_resize),
+        cmocka_unit_test(tickets_and_layers_are_for_plain_pools),
         cmocka_unit_test(the_numbers_of_a_key_are_its_own),
         cmocka_unit_test(a_key_at_its_limit_waits_for_its_own_though_there_is_room_in_all),
         cmocka_unit_test(when_the_total_is_full_what_is_idle_longest_is_given_up),
@@ -1112,6 +1142,10 @@ int main(void)
         cmocka_unit_test(threads_that_create_by_themselves_for_many_keys_all_get_served),
 #ifndef _WIN32
         cmocka_unit_test(a_forked_child_of_keyed_pools_forgets_and_makes_anew),
+#endif
+#endif
+#ifdef RSL_NO_MAP_
+        cmocka_unit_test(without_stb_ds_there_are_no_keyed_pools),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,7 @@ int main(void) {
     failures += check("retry", retry_part());
     failures += check("breaker", breaker_part());
 #ifdef WITH_POLICY
+    failures += check("pool", pool_part());
     failures += check("policy", policy_part());
 #endif
 #ifndef PROGRAM_ALONE
