@@ -34,8 +34,9 @@
 
    Invariants. A slot's generation counts up at each lease, and a lease carries it: of any number
    of releases of one lease, one counts. While anybody waits, no slot that could serve is idle and
-   each leased one is marked, so that its release looks at the queue: nobody is overtaken, and
-   nobody sleeps beside an idle resource. Creation and destruction never run under the lock, and
+   each leased one is marked, so that its release looks at the queue: nobody sleeps beside an idle
+   resource, and nobody is overtaken (but once, by threads that lease for less than it costs to
+   wake the one who waits). Creation and destruction never run under the lock, and
    creation never on the time of who acquires, unless config.caller_maintains.
 
    Options, to be defined before the implementation: RSL_STATIC (private copies), RSL_NO_THREADS
@@ -2164,7 +2165,7 @@ static inline void rsl_map_del_(rsl_map_ *map, const char *key)
    the mark is there, and the release goes under the lock, or the slot was idle when the passer
    came by. After that pass slots become idle only under lock, by rsl_pool_settle_, which serves
    waiters first. Hence while a waiter is queued no slot that could serve it is idle and unmarked:
-   nobody is lost, and nobody is overtaken. (Keyed pools: idle slots of other keys may be; the
+   nobody is lost, and, but for [RACE], nobody is overtaken. (Keyed pools: idle slots of other keys may be; the
    pass is repeated when one of those is to be given up.)
 
    [RACE] A hand-off costs a switch of threads. Were each release one, threads that lease for less

@@ -5,7 +5,10 @@
        total      no caller waits longer than 800 ms
        retry      what passes, passes unseen: a stale snapshot, a short lock
        breaker    a database that is down is left in peace, and callers are answered at once
-       attempt    one attempt gives up after 250 ms, so that there is time for another        */
+       attempt    one attempt gives up after 250 ms, so that there is time for another
+
+   Connections come from a pool. The call inside the layers leases one, so that a pool that cannot
+   connect is a failure of the database, which the breaker counts.                            */
 #include "drill.h"
 
 #include <stdlib.h>
@@ -50,23 +53,25 @@ typedef struct placing { run *r; order *o; } placing;
 
 /* The first attempt is like the bare one. Whatever made it fail, the next takes the write lock
    before it reads, so that no rival can make its snapshot stale. */
-static int attempt(const rsl_ctx *ctx, void *arg)
+static int transact(const rsl_ctx *ctx, void *db, void *arg, bool *broken)
 {
     placing *p = arg;
     run_count_call(p->r);
-    p->o->attempts++;
-    p->o->committing = false;
-    sqlite3 *db;
-    rsl_sqlite_config config = {.path = p->r->path, .flags = SQLITE_OPEN_READWRITE,
-                                .busy_timeout = PATIENCE, .pragmas = SHOP_PRAGMAS};
-    int code = rsl_sqlite_open(&db, ctx, &config);
-    if (code != RSL_OK) return code;
     bool locks_first = p->r->options->immediate || ctx->attempt > 1;
     rsl_sqlite_mode mode = locks_first ? RSL_SQLITE_IMMEDIATE : RSL_SQLITE_DEFERRED;
-    code = rsl_sqlite_transaction(db, ctx, mode, shop_order, p->o);
-    rsl_sqlite_close(db);
-    if (p->o->committing && (code & 0xff) == SQLITE_IOERR) p->o->unknown = true;
+    int code = rsl_sqlite_transaction(db, ctx, mode, shop_order, p->o);
+    int primary = code & 0xff;
+    if (p->o->committing && primary == SQLITE_IOERR) p->o->unknown = true;
+    *broken = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY;
     return code;
+}
+
+static int attempt(const rsl_ctx *ctx, void *arg)
+{
+    placing *p = arg;
+    p->o->attempts++;
+    p->o->committing = false;
+    return rsl_pool_use(p->r->guard->pool, ctx, transact, p);
 }
 
 static int accept_for_later(int result, void *arg)
@@ -74,6 +79,32 @@ static int accept_for_later(int result, void *arg)
     placing *p = arg;
     p->o->result = result;
     return outbox_put(&p->r->guard->outbox, p->o->key) ? ACCEPTED : result;
+}
+
+/* ---- the pool ---- */
+
+/* Each try to open the file reaches for the database, whoever waits for it. */
+static void on_pool(const rsl_event *event, void *user)
+{
+    if (event->kind == RSL_POOL_CREATED || event->kind == RSL_POOL_CREATE_FAILED)
+        run_count_call(user);
+}
+
+/* Each lease begins with a look at the file: a connection keeps writing to a file that was moved
+   away, and an order in there is not confirmed. */
+static bool pool_open(run *r)
+{
+    guard *g = r->guard;
+    const rsl_sqlite_config connection = {.path = r->path, .flags = SQLITE_OPEN_READWRITE,
+                                          .busy_timeout = PATIENCE, .pragmas = SHOP_PRAGMAS};
+    g->connection = connection;
+    rsl_pool_config config = {
+        .name = "shop.db", .size_max = CONNECTIONS, .acquire_timeout = RSL_MS(100),
+        .create_backoff_max = RSL_MS(100), .validate_after = RSL_NONE,
+        .create = rsl_sqlite_create, .destroy = rsl_sqlite_destroy,
+        .validate = rsl_sqlite_validate, .reset = rsl_sqlite_reset,
+        .abandon = rsl_sqlite_abandon, .user = &g->connection, .observer = {on_pool, r}};
+    return rsl_pool_open(&g->pool, &config) == RSL_OK;
 }
 
 /* ---- the policy ---- */
@@ -111,13 +142,14 @@ bool guard_open(run *r)
            rsl_timeout_init(&g->attempt, RSL_MS(250)) == RSL_OK &&
            rsl_retry_budget_init(&g->budget, &budget) == RSL_OK &&
            rsl_retry_init(&g->retry, &retry) == RSL_OK &&
-           rsl_breaker_init(&g->breaker, &breaker) == RSL_OK;
+           rsl_breaker_init(&g->breaker, &breaker) == RSL_OK && pool_open(r);
 }
 
 void guard_close(run *r)
 {
     guard *g = r->guard;
     if (g == NULL) return;
+    if (g->pool != NULL) rsl_pool_close(g->pool, NULL); /* all leases are back */
     rsl_breaker_deinit(&g->breaker);
     rsl_retry_deinit(&g->retry);
     pthread_mutex_destroy(&g->outbox.lock);

@@ -200,7 +200,20 @@ static void write_faults(FILE *page, const stats all[2])
     fputs("</table></div></section>\n", page);
 }
 
-static void write_notes(FILE *page, const run runs[2], const audit audits[2])
+static void write_pool(FILE *page, const rsl_pool_stats *s)
+{
+    double waits = s->waited > 0 ? (double)s->waited : 1, ms = (double)RSL_MS(1);
+    fprintf(page, "<p>The pool opened %llu connections, at most %u at a time, and dropped %llu "
+            "that did not work any more; %llu times it tried in vain. Of %llu leases %llu had to "
+            "wait, %.1f&nbsp;ms on average and %.0f&nbsp;ms at most.</p>\n",
+            (unsigned long long)s->created, s->size_max,
+            (unsigned long long)(s->invalid + s->closed_broken),
+            (unsigned long long)s->create_failed, (unsigned long long)s->acquired,
+            (unsigned long long)s->waited, (double)s->wait_total / ms / waits,
+            (double)s->wait_max / ms);
+}
+
+static void write_notes(FILE *page, const run runs[2], const stats all[2], const audit audits[2])
 {
     static const char *const begins[] = {
         "begin with a plain BEGIN; a repeated attempt of the guarded run begins with BEGIN "
@@ -209,15 +222,16 @@ static void write_notes(FILE *page, const run runs[2], const audit audits[2])
     const options *o = runs[0].options;
     fprintf(page, "<section class=\"small\"><h2>How it was measured</h2><p>Both runs got the same "
             "%u orders at the same times, %u a second, whether or not the ones before were "
-            "answered; %u threads place them, each order over a connection of its own, every "
-            "second one reading before it writes. The time to an answer counts from when an order "
-            "fell due, and any answer counts, also a failure. Both use WAL mode and "
-            "synchronous=NORMAL, and %s ",
-            runs[0].order_count, o->rate, o->workers, begins[o->immediate]);
+            "answered; %u threads place them, in the bare run each order over a connection of "
+            "its own, in the guarded run over one of %d from a pool; every second order reads "
+            "before it writes. The time to an answer counts from when an order fell due, and any "
+            "answer counts, also a failure. Both use WAL mode and synchronous=NORMAL, and %s ",
+            runs[0].order_count, o->rate, o->workers, CONNECTIONS, begins[o->immediate]);
     fputs("Every fault is real and came at the same times in both runs. An order in the queue is "
           "not counted as goodput, also when it was booked later. Recovery is the time from the "
           "end of the outage (faults 4 and 5) until, of the orders due in the next half second, "
           "95&nbsp;% are confirmed in time.</p>\n", page);
+    write_pool(page, &all[1].pool);
     fputs("<p>", page);
     for (int i = 0; i < 2; i++) {
         const audit *a = &audits[i];
@@ -247,7 +261,7 @@ bool html_write(const char *path, const run runs[2], const stats all[2], const a
             "<title>Outage drill</title><style>\n%s%s</style></head><body>\n"
             "<h1>Outage drill: SQLite through five faults</h1>\n<p class=\"terms\">%u orders a "
             "second for %.0f s, twice: with plain SQLite, and behind timeout, retry, circuit "
-            "breaker and fallback.</p>\n", STYLE[0], STYLE[1], runs[0].options->rate,
+            "breaker, pool and fallback.</p>\n", STYLE[0], STYLE[1], runs[0].options->rate,
             seconds(runs[0].options->length));
     write_summary(page, all);
     write_cards(page, figures);
@@ -256,7 +270,7 @@ bool html_write(const char *path, const run runs[2], const stats all[2], const a
     write_figures(page, figures);
     write_faults(page, all);
     fputs("</div>\n", page);
-    write_notes(page, runs, audits);
+    write_notes(page, runs, all, audits);
     fputs("</body></html>\n", page);
     bool written = ferror(page) == 0;
     written = fclose(page) == 0 && written;

@@ -157,10 +157,10 @@ bool run_execute(run *r)
 
 void run_release(run *r)
 {
+    guard_close(r);
     rsl_sqlite_close(r->keeper);
     r->keeper = NULL;
     folders_remove(r);
-    guard_close(r);
     free(r->orders);
     r->orders = NULL;
 }

@@ -131,6 +131,19 @@ static void print_faults(const run runs[2], const stats all[2])
     }
 }
 
+static void print_pool(const rsl_pool_stats *s)
+{
+    double waits = s->waited > 0 ? (double)s->waited : 1, ms = (double)RSL_MS(1);
+    printf("\npool guarded   at most %u connections; opened %llu, dropped %llu that did not work, "
+           "tried %llu times in vain\n"
+           "               %llu of %llu leases waited: %.1f ms on average, %.0f ms at most\n",
+           s->size_max, (unsigned long long)s->created,
+           (unsigned long long)(s->invalid + s->closed_broken),
+           (unsigned long long)s->create_failed, (unsigned long long)s->waited,
+           (unsigned long long)s->acquired, (double)s->wait_total / ms / waits,
+           (double)s->wait_max / ms);
+}
+
 void report_print(const run runs[2], const stats all[2])
 {
     figure figures[FIGURES];
@@ -146,6 +159,7 @@ void report_print(const run runs[2], const stats all[2])
     printf("  (* better; the outage is the write lock and the missing file, %.1f s)\n",
            (double)(outage_of(&runs[1]).to - outage_of(&runs[1]).from) / (double)RSL_SEC(1));
     print_faults(runs, all);
+    print_pool(&all[1].pool);
 }
 
 bool report_audit(const run *r, const audit *a)

@@ -106,6 +106,7 @@ bool stats_take(stats *s, const run *r)
     s->goodput = s->all.answers[IN_TIME] / ((double)r->options->length / (double)RSL_SEC(1));
     s->outage_calls = calls_within(r, outage_of(r));
     s->recovery = recovery_of(r);
+    rsl_pool_stats_get(r->guarded ? r->guard->pool : NULL, &s->pool);
     return buckets_fill(s, r);
 }
 
