@@ -2165,8 +2165,8 @@ static inline void rsl_map_del_(rsl_map_ *map, const char *key)
    the mark is there, and the release goes under the lock, or the slot was idle when the passer
    came by. After that pass slots become idle only under lock, by rsl_pool_settle_, which serves
    waiters first. Hence while a waiter is queued no slot that could serve it is idle and unmarked:
-   nobody is lost, and, but for [RACE], nobody is overtaken. (Keyed pools: idle slots of other keys may be; the
-   pass is repeated when one of those is to be given up.)
+   nobody is lost, and, but for [RACE], nobody is overtaken. (Keyed pools: idle slots of other keys
+   may be; the pass is repeated when one of those is to be given up.)
 
    [RACE] A hand-off costs a switch of threads. Were each release one, threads that lease for less
    time than that would do nothing but switch, as long as there are more of them than resources.
@@ -2656,6 +2656,12 @@ static inline bool rsl_pool_is_full_(const rsl_pool *pool)
     return pool->open + pool->creating >= pool->limit;
 }
 
+/* Lock held: full, and no place is being vacated. */
+static inline bool rsl_pool_stays_full_(const rsl_pool *pool)
+{
+    return pool->open - pool->leaving + pool->creating >= pool->limit;
+}
+
 /* Lock held: before a walk along the queue that counts the waiters of each key. */
 static void rsl_pool_unsee_(rsl_pool *pool)
 {
@@ -2715,13 +2721,24 @@ static rsl_pool_slot_ *rsl_pool_pass_(rsl_pool *pool, bool take, uint32_t key, b
 /* Lock held: is an idle resource of another key there, to be given up for this one? */
 static bool rsl_pool_can_evict_(rsl_pool *pool, uint32_t key)
 {
-    if (!(pool->mode & RSL_POOL_KEYED_)) return false;
     for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++) {
         rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
         bool idle = rsl_load_(&slot->word) % RSL_POOL_NEXT_ == RSL_POOL_IDLE_;
         if (idle && rsl_pool_kind_of_(slot) != key) return true;
     }
     return false;
+}
+
+/* Lock held: may one become idle unnoticed, or is it already? Then rsl_pool_evict_ has to look. */
+static bool rsl_pool_may_evict_(rsl_pool *pool, uint32_t key)
+{
+    if (!(pool->mode & RSL_POOL_KEYED_)) return false;
+    for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++) {
+        uint64_t word = rsl_load_(&rsl_pool_slot_at_(pool, i)->word);
+        if (word % RSL_POOL_NEXT_ == RSL_POOL_LEASED_ || word % RSL_POOL_NEXT_ == RSL_POOL_BUSY_)
+            return true;
+    }
+    return rsl_pool_can_evict_(pool, key);
 }
 
 /* Lock held: the idle slot to be given up for `key`, now BUSY; NULL: none is, and every other is
@@ -2759,7 +2776,7 @@ static rsl_pool_job_ rsl_pool_next_job_(rsl_pool *pool, rsl_time now)
     if (!rsl_pool_wants_(pool, &job.key) || pool->creating >= pool->config.creating_max)
         return job;
     if (rsl_pool_is_full_(pool)) {
-        if (!(pool->mode & RSL_POOL_KEYED_)) return job;
+        if (!(pool->mode & RSL_POOL_KEYED_) || !rsl_pool_stays_full_(pool)) return job;
         job.slot = rsl_pool_evict_(pool, job.key);
         if (job.slot == NULL) return job;
         job.task = RSL_POOL_EVICT_;
@@ -2775,7 +2792,8 @@ static bool rsl_pool_has_work_(rsl_pool *pool)
 {
     uint32_t key;
     if (!rsl_pool_wants_(pool, &key) || pool->creating >= pool->config.creating_max) return false;
-    return !rsl_pool_is_full_(pool) || rsl_pool_can_evict_(pool, key);
+    if (!rsl_pool_is_full_(pool)) return true;
+    return rsl_pool_stays_full_(pool) && rsl_pool_may_evict_(pool, key);
 }
 
 /* ---- whose turn it is ---- */
@@ -2810,7 +2828,7 @@ static rsl_waiter *rsl_pool_heir_(rsl_pool *pool, rsl_pool_news_ *news, uint32_t
         if (wanted == key) return w;
         rsl_pool_key_ *k = &pool->keys[wanted];
         *give_up = ++k->seen > k->creating && k->open + k->creating < pool->key_limit &&
-                   rsl_pool_is_full_(pool);
+                   rsl_pool_stays_full_(pool);
         if (*give_up) return NULL;
     }
     return NULL;
@@ -2945,8 +2963,8 @@ static void rsl_pool_call_crew_(rsl_pool *pool, rsl_pool_news_ *news)
     if (!work || pool->tender_knows) return;
     if (pool->tender == NULL) pool->tender = pool->queue.first;
     if (pool->tender == NULL) return;
+    if (pool->tender->private_.word[2] & rsl_pool_nudged_) return; /* who wakes it comes again */
     pool->tender_knows = true;
-    if (pool->tender->private_.word[2] & rsl_pool_nudged_) return; /* its wake is under way */
     pool->tender->private_.word[2] |= rsl_pool_nudged_;
     news->nudged = pool->tender;
 }
@@ -2966,11 +2984,13 @@ static void rsl_pool_unlock_(rsl_pool *pool, rsl_pool_news_ *news)
         waiter->private_.next = NULL;
         rsl_waiter_wake_(waiter);
     }
-    if (news->nudged != NULL) {
+    while (news->nudged != NULL) {
         rsl_waiter *waiter = news->nudged;
+        news->nudged = NULL;
         waiter->wake(waiter->user);
         rsl_lock_take_(&pool->lock); /* the pool stays: its close waits for the waiter to part */
         waiter->private_.word[2] &= ~rsl_pool_nudged_;
+        rsl_pool_call_crew_(pool, news); /* work that came while it woke */
         rsl_lock_drop_(&pool->lock);
     }
     for (uint32_t i = 0; i < news->count; i++) rsl_emit_(&news->observer, &news->event[i]);
@@ -3312,26 +3332,45 @@ static bool rsl_pool_creates_(const rsl_pool *pool)
     return pool->config.create != NULL || pool->create_keyed != NULL;
 }
 
-/* No lock held; the slot is CREATING and ours. */
+/* Calls create under these limits. */
+static int rsl_pool_call_create_(rsl_pool *pool, uint32_t key, const rsl_ctx *limits,
+                                 void **resource)
+{
+    int saved = errno, rc;
+    if (pool->create_keyed != NULL)
+        rc = pool->create_keyed(pool->config.user, limits, pool->keys[key].name, resource);
+    else
+        rc = pool->config.create(pool->config.user, limits, resource);
+    errno = saved;
+    return rc;
+}
+
+/* No lock held; the slot is CREATING and ours. Its end comes with the ctx's, after
+   acquire_timeout, and when the pool closes. */
 static void rsl_pool_create_(rsl_pool *pool, rsl_pool_slot_ *slot, const rsl_ctx *ctx)
 {
     void *resource = NULL;
     rsl_ctx limits = *ctx;
+    rsl_cancel either; /* the pool's token or the ctx's */
+    rsl_waiter link;
     const rsl_clock *clock = rsl_clock_pick_(ctx, &pool->config.clock);
     uint64_t word = rsl_load_relaxed_(&slot->word);
     rsl_time began = rsl_clock_now_(clock);
     rsl_time until = rsl_time_add_(began, pool->config.acquire_timeout);
     if (limits.deadline == 0 || until < limits.deadline) limits.deadline = until;
     if (limits.deadline == RSL_FOREVER) limits.deadline = 0;
-    if (limits.cancel == NULL) limits.cancel = &pool->cancel;
     limits.clock = clock;
-    int saved = errno, rc;
-    if (pool->create_keyed != NULL)
-        rc = pool->create_keyed(pool->config.user, &limits,
-                                pool->keys[rsl_pool_kind_of_(slot)].name, &resource);
-    else
-        rc = pool->config.create(pool->config.user, &limits, &resource);
-    errno = saved;
+    limits.cancel = &pool->cancel;
+    memset(&link, 0, sizeof link);
+    link.wake = rsl_cancel_pass_on_;
+    link.user = &either;
+    bool both = ctx->cancel != NULL && rsl_cancel_init(&either, &pool->cancel) == RSL_OK;
+    bool linked = both && rsl_cancel_listen_(ctx->cancel, &link);
+    if (both) limits.cancel = &either;
+    if (both && !linked) rsl_cancel_fire(&either);
+    int rc = rsl_pool_call_create_(pool, rsl_pool_kind_of_(slot), &limits, &resource);
+    if (linked) rsl_cancel_unlisten_(ctx->cancel, &link);
+    if (both) rsl_cancel_deinit(&either);
     rsl_pool_created_(pool, slot, word, rc, resource, rsl_clock_now_(clock) - began);
 }
 

@@ -1018,7 +1018,12 @@ static void run_host_crowd(bool caller_maintains)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
     assert_int_equal(atomic_load(&c.wrong), 0);
-    assert_int_equal(stats_of_pool(rsl_pools_pool(c.pools)).in_use, 0);
+    rsl_pool *pool = rsl_pools_pool(c.pools);
+    rsl_time end = rsl_now() + RSL_SEC(20);
+    while (stats_of_pool(pool).in_use > 0 && rsl_now() < end) {
+        (void)rsl_pool_maintain(pool); /* its threads may be giving something up */
+    }
+    assert_int_equal(stats_of_pool(pool).in_use, 0);
     assert_int_equal(rsl_pools_close(c.pools, NULL), RSL_OK);
     assert_int_equal(factory_live(&f), 0);
     assert_true(support_live() == live);
@@ -1081,7 +1086,7 @@ static void a_forked_child_of_keyed_pools_forgets_and_makes_anew(void **unused)
     assert_true(child >= 0);
     if (child == 0) {
         (void)alarm(30);
-        _exit(child_of_keyed_pools(&h, &lease));
+        leave_child(child_of_keyed_pools(&h, &lease));
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
