@@ -741,17 +741,25 @@ static void rsl_postgres_canceller_free_(rsl_postgres_canceller_ *c)
     RSL_FREE(c);
 }
 
+/* A cancel may overtake the statement that it is for, and is forgotten then. Whoever waits sees
+   that and tells again; left to itself, the thread does: nobody else uses that backend. */
 static void *rsl_postgres_canceller_run_(void *arg)
 {
     rsl_postgres_canceller_ *c = (rsl_postgres_canceller_ *)arg;
     char why[256];
-    PQcancel(c->cancel, why, (int)sizeof why);
-    rsl_lock_take_(&c->lock);
-    c->done = true;
-    bool left = c->left;
-    rsl_cond_signal_(&c->cond);
-    rsl_lock_drop_(&c->lock);
-    if (left) rsl_postgres_canceller_free_(c);
+    for (int told = 1;; told++) {
+        PQcancel(c->cancel, why, (int)sizeof why);
+        rsl_lock_take_(&c->lock);
+        bool left = c->left;
+        c->done = !left || told == 3;
+        rsl_cond_signal_(&c->cond);
+        bool done = c->done;
+        rsl_lock_drop_(&c->lock);
+        if (!left) return NULL;
+        if (done) break;
+        rsl_pause_(told == 1 ? RSL_MS(10) : RSL_MS(100));
+    }
+    rsl_postgres_canceller_free_(c);
     return NULL;
 }
 
