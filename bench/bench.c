@@ -1,9 +1,11 @@
-/* bench.c -- times every row at 1, 2, 4 and 16 threads and prints the tables. See docs/bench.md.
+/* bench.c -- times every row at 1, 2, 4 and 16 threads, pools at 64 too, and prints the tables.
+   See docs/bench.md.
 
-   bench [-r rounds] [-m milliseconds] [-o text] [-i counts] [-w file]
+   bench [-r rounds] [-m milliseconds] [-o text] [-i counts] [-f foreign] [-w file]
      -r  rounds per figure (9)           -i  instructions per call, as bench/run leaves them
-     -m  length of one round (25)        -w  write the tables as Markdown to this file
-     -o  only rows whose name holds text (floors are always measured)
+     -m  length of one round (25)        -f  pools of other languages, as bench/rivals/run leaves
+     -o  only rows whose name holds          them
+         text, and floors                -w  write the tables as Markdown to this file
 
    It ends with 1 when something was allocated in a measured part or a row did something else than
    it claims. A missed goal is printed, not an error: a shared machine may miss one by noise.
@@ -157,8 +159,9 @@ static void stop_workers(void)
 }
 
 /* From the moment that all threads may start to the end of the last one. */
-static int64_t time_run(const bench_row *row, int threads, uint64_t count, bench_totals *totals)
+static int64_t time_run(bench_result *result, int threads, uint64_t count, bench_totals *totals)
 {
+    const bench_row *row = result->row;
     run.row = row;
     run.count = count;
     atomic_store(&run.ready, 0);
@@ -171,9 +174,11 @@ static int64_t time_run(const bench_row *row, int threads, uint64_t count, bench
     for (int i = 0; i < threads; i++) {
         await(&workers[i].done);
         if (workers[i].ended > ended) ended = workers[i].ended;
+        result->operations += count;
+        result->allocations += workers[i].allocations;
         totals->operations += count;
         totals->unexpected += workers[i].unexpected;
-        totals->allocations += workers[i].allocations;
+        if (result->group != BENCH_POOL_RIVALS) totals->allocations += workers[i].allocations;
         totals->hook_calls += workers[i].hook_calls;
     }
     if (totals->unexpected != 0 && totals->culprit == NULL) totals->culprit = row->name;
@@ -182,11 +187,11 @@ static int64_t time_run(const bench_row *row, int threads, uint64_t count, bench
 
 /* With a processor for each thread, a round in which one was displaced measures other programs. It
    is run again, a few times at most; if the machine is never quiet, the least counts. */
-static int64_t time_round(const bench_row *row, int threads, uint64_t count, bench_totals *totals)
+static int64_t time_round(bench_result *result, int threads, uint64_t count, bench_totals *totals)
 {
     int64_t least = INT64_MAX;
     for (int tries = 0; tries < 4; tries++) {
-        int64_t elapsed = time_run(row, threads, count, totals);
+        int64_t elapsed = time_run(result, threads, count, totals);
         if (elapsed < least) least = elapsed;
         bool displaced = false;
         for (int i = 0; i < threads; i++) displaced = displaced || workers[i].displaced;
@@ -198,12 +203,12 @@ static int64_t time_round(const bench_row *row, int threads, uint64_t count, ben
 }
 
 /* Operations per thread that fill one round. */
-static uint64_t calibrate(const bench_row *row, int threads, double round_ns,
+static uint64_t calibrate(bench_result *result, int threads, double round_ns,
                           bench_totals *totals)
 {
     uint64_t count = 256;
     for (;;) {
-        int64_t elapsed = time_run(row, threads, count, totals);
+        int64_t elapsed = time_run(result, threads, count, totals);
         if ((double)elapsed >= round_ns / 8) {
             uint64_t fitting = (uint64_t)((double)count * round_ns / (double)elapsed);
             return fitting > 0 ? fitting : 1;
@@ -218,6 +223,13 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static int columns_of(const bench_row *row)
+{
+    int columns = BENCH_CALL_COLUMNS;
+    while (columns < BENCH_COLUMNS && bench_columns[columns] <= row->threads_max) columns++;
+    return columns;
+}
+
 /* Rounds go round all rows before any row is measured again: when the machine slows down for a
    second, all rows suffer alike instead of one of them looking slow. */
 static void measure(bench_result *results, size_t count, int rounds, double round_ns,
@@ -229,13 +241,15 @@ static void measure(bench_result *results, size_t count, int rounds, double roun
     for (int round = -1; round < rounds; round++) {
         for (int column = 0; column < BENCH_COLUMNS; column++) {
             int threads = bench_columns[column];
+            double length = threads > BENCH_FEW ? round_ns * BENCH_LONGER : round_ns;
             for (size_t i = 0; i < count; i++) {
                 uint64_t *loop = &loops[i][column];
+                if (column >= columns_of(results[i].row)) continue;
                 if (round < 0) {
-                    *loop = calibrate(results[i].row, threads, round_ns, totals);
+                    *loop = calibrate(&results[i], threads, length, totals);
                     continue;
                 }
-                int64_t elapsed = time_round(results[i].row, threads, *loop, totals);
+                int64_t elapsed = time_round(&results[i], threads, *loop, totals);
                 double operations = (double)*loop * threads;
                 size_t cell = i * BENCH_COLUMNS + (size_t)column;
                 size_t at = cell * (size_t)rounds + (size_t)round;
@@ -258,10 +272,10 @@ static void measure(bench_result *results, size_t count, int rounds, double roun
 
 static size_t take(bench_result *results, bench_group group, const char *only)
 {
+    static const bench_row *(*const groups[BENCH_GROUPS])(size_t *) = {
+        bench_floors, bench_rows, bench_rivals, bench_pools, bench_pool_rivals};
     size_t count, taken = 0;
-    const bench_row *rows = group == BENCH_FLOORS ? bench_floors(&count)
-                            : group == BENCH_OURS ? bench_rows(&count)
-                                                  : bench_rivals(&count);
+    const bench_row *rows = groups[group](&count);
     for (size_t i = 0; i < count; i++) {
         bool wanted = group == BENCH_FLOORS || only == NULL || strstr(rows[i].name, only) != NULL;
         if (!wanted) continue;
@@ -293,14 +307,16 @@ static void read_instructions(const char *path, bench_result *results, size_t co
 int main(int argc, char **argv)
 {
     static bench_result results[BENCH_ROWS_MAX];
-    const char *only = NULL, *counts = NULL, *markdown = NULL;
+    static bench_pool_notes notes;
+    const char *only = NULL, *counts = NULL, *foreign = NULL, *markdown = NULL;
     int rounds = 9, round_ms = 25, option;
-    while ((option = getopt(argc, argv, "r:m:o:i:w:")) != -1) {
+    while ((option = getopt(argc, argv, "r:m:o:i:f:w:")) != -1) {
         switch (option) {
             case 'r': rounds = atoi(optarg); break;
             case 'm': round_ms = atoi(optarg); break;
             case 'o': only = optarg; break;
             case 'i': counts = optarg; break;
+            case 'f': foreign = optarg; break;
             case 'w': markdown = optarg; break;
             default: return 2;
         }
@@ -309,23 +325,28 @@ int main(int argc, char **argv)
         fputs("bench: -r and -m need numbers above 0\n", stderr);
         return 2;
     }
-    size_t count = take(results, BENCH_FLOORS, only);
-    count += take(results + count, BENCH_OURS, only);
-    count += take(results + count, BENCH_RIVALS, only);
+    size_t count = 0;
+    for (int group = 0; group < BENCH_GROUPS; group++) {
+        count += take(results + count, (bench_group)group, only);
+    }
     if (counts != NULL) read_instructions(counts, results, count);
 
     bench_totals totals = {.rounds = rounds, .round_ms = round_ms};
     start_workers();
     measure(results, count, rounds, round_ms * 1e6, &totals);
     stop_workers();
-    bench_print(stdout, BENCH_WITH_LEAST, results, count, &totals);
+    if (only == NULL || strstr("pool_handoff", only) != NULL) {
+        notes.handoff_count = bench_hand_off(notes.handoffs, rounds);
+    }
+    if (foreign != NULL) count += bench_read_foreign(foreign, results + count, &notes);
+    bench_print(stdout, BENCH_WITH_LEAST, results, count, &notes, &totals);
     if (markdown != NULL) {
         FILE *file = fopen(markdown, "w");
         if (file == NULL) {
             perror(markdown);
             return 1;
         }
-        bench_print(file, BENCH_MEDIANS, results, count, &totals);
+        bench_print(file, BENCH_MEDIANS, results, count, &notes, &totals);
         fclose(file);
     }
     return totals.unexpected == 0 && totals.allocations == 0 && totals.hook_calls == 0 ? 0 : 1;

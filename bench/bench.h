@@ -24,8 +24,10 @@ typedef struct bench_row {
     double      reference; /* floors: ns at one thread where the goals were set (0: not known) */
     double      goal;      /* ns at one thread on that machine (0: none) */
     double      goal_many; /* ns at two threads and more (0: by the rule of docs/bench.md) */
+    double      floors_max; /* pools: goal at one thread, as a multiple of its floors (0: none) */
     const char *parts[BENCH_PARTS_MAX]; /* floors that it cannot do without */
     const char *rival;     /* name of the row it must beat at every thread count (NULL: none) */
+    int         threads_max; /* measured at up to this many threads (0: 16) */
     bool        stubbed;   /* the instruction counter replaces what it measures by a stub */
 } bench_row;
 
@@ -35,6 +37,8 @@ typedef struct bench_row {
 const bench_row *bench_floors(size_t *count);
 const bench_row *bench_rows(size_t *count);
 const bench_row *bench_rivals(size_t *count);
+const bench_row *bench_pools(size_t *count);
+const bench_row *bench_pool_rivals(size_t *count); /* those that this machine has */
 
 /* The call that is protected: it succeeds and does nothing. It lives in a file of its own and is
    reached through a pointer that the compiler cannot see through: a true indirect call. */

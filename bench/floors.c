@@ -13,6 +13,7 @@
 static _Alignas(128) _Atomic uint64_t line;
 static _Alignas(128) pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local volatile uint64_t own;
+static _Thread_local _Alignas(128) _Atomic uint64_t slot;
 
 static uint64_t bare_call(void *subject, uint64_t count)
 {
@@ -77,6 +78,23 @@ static uint64_t compare_and_swap(void *subject, uint64_t count)
     return 0;
 }
 
+/* What a pool cannot do without: a slot is taken and given back, each by compare-exchange, since a
+   second release of one lease has to be refused. The slot belongs to this thread alone and is
+   found by a plain access: no sharing, no search, no bookkeeping. */
+static uint64_t cas_pair(void *subject, uint64_t count)
+{
+    uint64_t unexpected = 0;
+    (void)subject;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t idle = 0, taken = 1;
+        unexpected += !atomic_compare_exchange_strong_explicit(
+            &slot, &idle, taken, memory_order_acquire, memory_order_relaxed);
+        unexpected += !atomic_compare_exchange_strong_explicit(
+            &slot, &taken, 0, memory_order_release, memory_order_relaxed);
+    }
+    return unexpected;
+}
+
 static uint64_t mutex_pair(void *subject, uint64_t count)
 {
     (void)subject;
@@ -122,6 +140,8 @@ static const bench_row floors[] = {
      .loop = fetch_add_spaced},
     {.name = "cas_loop", .title = "CAS loop, one shared line", .loop = compare_and_swap,
      .reference = 9.1},
+    {.name = "cas_pair", .title = "bare CAS pair: take and give, one word per thread",
+     .loop = cas_pair, .threads_max = 64},
     {.name = "mutex_pair", .title = "pthread mutex, lock + unlock", .loop = mutex_pair,
      .reference = 16.0},
     {.name = "clock_coarse", .title = "clock_gettime, MONOTONIC_COARSE", .loop = clock_coarse,

@@ -19,3 +19,4 @@ static inline void *counted_malloc(size_t size)
 #define RSL_FREE(p)      free(p)
 #define RSL_IMPLEMENTATION
 #include "resilience.h"
+#include "pool.h"

@@ -16,6 +16,8 @@ typedef struct report {
     bench_style         style;
     const bench_result *results;
     size_t              count;
+    const bench_pool_notes *notes;
+    int                 columns; /* of the table that is being printed or judged */
     double              speed; /* how many times slower this machine is than the goals' one */
     int                 goals, missed;
 } report;
@@ -110,7 +112,7 @@ static int narrow(const report *r, int column)
 static void print_times(const report *r, const bench_result *result)
 {
     fprintf(r->out, "| %-52s |", result->row->title);
-    for (int column = 0; column < BENCH_COLUMNS; column++) {
+    for (int column = 0; column < r->columns; column++) {
         fprintf(r->out, " %11.1f", result->median[column]);
         if (!narrow(r, column)) fprintf(r->out, " (%5.1f)", result->least[column]);
         fputs(" |", r->out);
@@ -121,12 +123,12 @@ static void print_head(const report *r, const char *title, const char *rest, con
 {
     const char *spaces[] = {"        ", ""}, *dashes[] = {"--------", ""};
     fprintf(r->out, "\n| %-52s |", title);
-    for (int column = 0; column < BENCH_COLUMNS; column++) {
+    for (int column = 0; column < r->columns; column++) {
         const char *unit = column == 0 ? " thread" : "threads";
         fprintf(r->out, " %3d %s%s |", bench_columns[column], unit, spaces[narrow(r, column)]);
     }
     fprintf(r->out, "%s\n|:%.53s|", rest, "-----------------------------------------------------");
-    for (int column = 0; column < BENCH_COLUMNS; column++) {
+    for (int column = 0; column < r->columns; column++) {
         fprintf(r->out, "------------%s:|", dashes[narrow(r, column)]);
     }
     fprintf(r->out, "%s\n", rule);
@@ -143,6 +145,14 @@ static void print_floors(const report *r)
         if (result->row->reference > 0) fprintf(r->out, " %14.1f |\n", result->row->reference);
         else fprintf(r->out, " %14s |\n", "-");
     }
+}
+
+static bool has(const report *r, bench_group group)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->results[i].group == group) return true;
+    }
+    return false;
 }
 
 static void print_ours(const report *r)
@@ -183,10 +193,121 @@ static void print_rivals(const report *r)
         const bench_result *rival = result->row->rival ? find(r, result->row->rival) : NULL;
         if (rival == NULL) continue;
         fprintf(r->out, "| %-52s |", result->row->title);
-        for (int column = 0; column < BENCH_COLUMNS; column++) {
+        for (int column = 0; column < r->columns; column++) {
             fprintf(r->out, " %11.1f |", figure(rival, column) / figure(result, column));
         }
         fputs("\n", r->out);
+    }
+}
+
+static bool is_pool(const bench_result *result)
+{
+    return result->group == BENCH_POOLS || result->group == BENCH_POOL_RIVALS;
+}
+
+/* Is it the rival of certain rows alone? */
+static bool is_named(const report *r, const bench_result *rival)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const char *name = r->results[i].row->rival;
+        if (name != NULL && strcmp(name, rival->row->name) == 0) return true;
+    }
+    return false;
+}
+
+/* The quickest of all at this number of threads, in whatever language; NULL: none was measured. */
+static const bench_result *best_rival(const report *r, int column)
+{
+    const bench_result *best = NULL;
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        if (result->group != BENCH_POOL_RIVALS || is_named(r, result)) continue;
+        if (best == NULL || figure(result, column) < figure(best, column)) best = result;
+    }
+    return best;
+}
+
+/* Whom a row must beat: the rival that it names, for that one has the same callbacks, else all. */
+static const bench_result *pool_rival(const report *r, const bench_result *result, int column)
+{
+    const bench_result *named = result->row->rival ? find(r, result->row->rival) : NULL;
+    return named != NULL ? named : best_rival(r, column);
+}
+
+static void print_pool_ratios(const report *r)
+{
+    print_head(r, "times the bare CAS pair", "", "");
+    const bench_result *floor = find(r, "cas_pair");
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        if (!is_pool(result)) continue;
+        fprintf(r->out, "| %-52s |", result->row->title);
+        for (int column = 0; column < r->columns; column++) {
+            fprintf(r->out, " %11.1f |", figure(result, column) / figure(floor, column));
+        }
+        fputs("\n", r->out);
+    }
+    if (best_rival(r, 0) == NULL) return;
+
+    print_head(r, "times faster than the fastest rival with the same", "", "");
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        if (result->group != BENCH_POOLS) continue;
+        fprintf(r->out, "| %-52s |", result->row->title);
+        for (int column = 0; column < r->columns; column++) {
+            double rival = figure(pool_rival(r, result, column), column);
+            fprintf(r->out, " %11.1f |", rival / figure(result, column));
+        }
+        fputs("\n", r->out);
+    }
+    fputs("\nFastest rivals:", r->out);
+    for (int column = 0; column < r->columns; column++) {
+        const bench_result *rival = best_rival(r, column);
+        fprintf(r->out, "%s %d thread%s %s (%.1f ns)", column == 0 ? "" : ",",
+                bench_columns[column], column == 0 ? "" : "s", rival->row->title,
+                figure(rival, column));
+    }
+    fputs(".\n", r->out);
+}
+
+static void print_pools(const report *r)
+{
+    print_head(r, "pool of 10, acquire + release", " instr. | alloc. |", "-------:|-------:|");
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        if (!is_pool(result) && strcmp(result->row->name, "cas_pair") != 0) continue;
+        print_times(r, result);
+        print_instructions(r, result);
+        if (result->operations == 0) {
+            fprintf(r->out, " %6s |\n", "-");
+        } else {
+            fprintf(r->out, " %6.2f |\n",
+                    (double)result->allocations / (double)result->operations);
+        }
+    }
+    report ratios = *r;
+    ratios.style = BENCH_RATIOS;
+    print_pool_ratios(&ratios);
+}
+
+static void print_handoffs(const report *r)
+{
+    for (int crowd = 0; crowd < BENCH_CROWDS; crowd++) {
+        const bench_crowd *c = &bench_crowds[crowd];
+        fprintf(r->out, "\n| hand-off, %2d threads on %d resources held for 20 us     |"
+                        "    p50 us |    p99 us | handed %% | wait p99 us | longest us |"
+                        " pairs per ms |\n"
+                        "|:-------------------------------------------------------|"
+                        "----------:|----------:|---------:|------------:|-----------:|"
+                        "-------------:|\n",
+                c->threads, c->resources);
+        for (size_t i = 0; i < r->notes->handoff_count; i++) {
+            const bench_handoff *h = &r->notes->handoffs[i];
+            if (h->threads != c->threads || h->resources != c->resources) continue;
+            fprintf(r->out, "| %-54s | %9.1f | %9.1f | %8.1f | %11.0f | %10.0f | %12.1f |\n",
+                    h->title, h->p50 / 1e3, h->p99 / 1e3, 100 * h->handed, h->wait_p99 / 1e3,
+                    h->wait_most / 1e3, h->rate / 1e3);
+        }
     }
 }
 
@@ -200,21 +321,52 @@ static void judge(report *r, const bench_result *result, int column, double allo
             bench_columns[column], column == 0 ? "" : "s", figure(result, column), what, allowed);
 }
 
-static void print_verdict(report *r)
+static void judge_calls(report *r)
 {
-    fputs("\n", r->out);
     for (size_t i = 0; i < r->count; i++) {
         const bench_result *result = &r->results[i];
         const bench_row *row = result->row;
         const bench_result *rival = row->rival ? find(r, row->rival) : NULL;
         if (result->group != BENCH_OURS) continue;
         if (row->goal > 0) judge(r, result, 0, scaled_goal(r, row), "goal here");
-        for (int column = 0; column < BENCH_COLUMNS; column++) {
+        for (int column = 0; column < r->columns; column++) {
             if (column > 0) judge(r, result, column, allowed_at(r, result, column), "allowed");
             if (rival != NULL) judge(r, result, column, figure(rival, column), "its rival");
         }
     }
+}
+
+static void judge_pools(report *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const bench_result *result = &r->results[i];
+        const bench_row *row = result->row;
+        if (result->group != BENCH_POOLS) continue;
+        if (row->floors_max > 0) {
+            judge(r, result, 0, row->floors_max * floor_of(r, row, 0), "goal here");
+        }
+        for (int column = 0; column < r->columns; column++) {
+            bool enough = bench_columns[column] <= BENCH_RESOURCES;
+            if (column > 0 && row->goal_many > 0 && enough) {
+                judge(r, result, column, row->goal_many * r->speed, "goal here");
+            }
+            const bench_result *rival = pool_rival(r, result, column);
+            if (rival != NULL) judge(r, result, column, figure(rival, column), rival->row->title);
+        }
+    }
+}
+
+static void print_verdict(report *r)
+{
+    fputs("\n", r->out);
+    r->columns = BENCH_CALL_COLUMNS;
+    judge_calls(r);
+    r->columns = BENCH_COLUMNS;
+    judge_pools(r);
     fprintf(r->out, "- goals met: %d of %d\n", r->goals - r->missed, r->goals);
+    for (size_t i = 0; i < r->notes->missing_count; i++) {
+        fprintf(r->out, "- left out: %s\n", r->notes->missing[i]);
+    }
 }
 
 static void print_machine(const report *r, const bench_totals *totals)
@@ -237,14 +389,18 @@ static void print_machine(const report *r, const bench_totals *totals)
 }
 
 void bench_print(FILE *out, bench_style style, const bench_result *results, size_t count,
-                 const bench_totals *totals)
+                 const bench_pool_notes *notes, const bench_totals *totals)
 {
-    report r = {.out = out, .style = style, .results = results, .count = count};
+    report r = {.out = out, .style = style, .results = results, .count = count, .notes = notes};
     r.speed = machine_speed(&r);
+    r.columns = BENCH_CALL_COLUMNS;
     print_machine(&r, totals);
     print_floors(&r);
-    print_ours(&r);
-    print_rivals(&r);
+    if (has(&r, BENCH_OURS)) print_ours(&r);
+    if (has(&r, BENCH_RIVALS)) print_rivals(&r);
+    r.columns = BENCH_COLUMNS;
+    if (has(&r, BENCH_POOLS) || has(&r, BENCH_POOL_RIVALS)) print_pools(&r);
+    if (notes->handoff_count > 0) print_handoffs(&r);
     print_verdict(&r);
     fprintf(out, "- allocations in %.0f million measured calls: %llu (through RSL_MALLOC: %llu)\n",
             (double)totals->operations / 1e6, (unsigned long long)totals->allocations,
