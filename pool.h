@@ -376,7 +376,7 @@ typedef struct rsl_pool rsl_pool;
 typedef struct rsl_pool_config {
     const char *name;           /* for observers; not copied (none) */
     /* Makes a resource: 0, and *resource; else a failure, which may be any other number (RSL_RUN
-       to RSL_STOP are passed on as RSL_EINVAL). ctx ends at acquire_timeout, and when the pool
+       to RSL_STOP are passed on as RSL_EINVAL). ctx ends at create_timeout, and when the pool
        closes. */
     int  (*create)(void *user, const rsl_ctx *ctx, void **resource); /* required, but for a loop
                                    that connects by itself: caller_maintains with tickets */
@@ -388,13 +388,14 @@ typedef struct rsl_pool_config {
     void *user;                 /* given to the callbacks */
     uint32_t size_max;          /* 1..65536 (10) */
     uint32_t size_min;          /* kept open even when idle (0) */
-    uint32_t waiters_max;       /* more are refused with RSL_EFULL (1024) */
+    uint32_t waiters_max;       /* more are refused with RSL_EFULL; nobody: see acquire_timeout
+                                   (1024) */
     uint32_t creating_max;      /* creations at once, on the pool's own threads; never an
                                    acquirer's, unless caller_maintains; 1..64 (1) */
     uint32_t uses_max;          /* leases of one resource (RSL_UNLIMITED) */
-    rsl_time acquire_timeout;   /* of one acquire, and of one creation; RSL_NONE: no wait (30 s) */
-    rsl_time idle_timeout;      /* idle longer and above size_min: closed; RSL_NONE: at the next
-                                   look (10 min) */
+    rsl_time acquire_timeout;   /* of one acquire; RSL_NONE: no wait (30 s) */
+    rsl_time idle_timeout;      /* idle longer and above size_min: closed; RSL_NONE: on release
+                                   (10 min) */
     rsl_time lifetime_max;      /* older: closed when idle, or on release (30 min) */
     double   lifetime_jitter;   /* share taken off, rolled once per resource, 0..1 (0.1) */
     rsl_time validate_after;    /* idle less than this: validation is skipped; RSL_NONE: never
@@ -412,13 +413,15 @@ typedef struct rsl_pool_config {
     bool      (*is_broken)(int result, void *user); /* for the layer: what the call's result says
                                    of the resource (RSL_ETIMEOUT, RSL_ECANCELED: stopped midway) */
     rsl_time adaptive_window;   /* how long the load is watched before the size moves (1 s) */
+    rsl_time create_timeout;    /* of one creation (acquire_timeout; 30 s if that is none) */
 } rsl_pool_config;
 
 typedef enum rsl_pool_event {
     RSL_POOL_CREATED = 1,   /* value: how long it took */
     RSL_POOL_CREATE_FAILED, /* status: what create returned; value: the wait before the next */
     RSL_POOL_DESTROYED,     /* value: enum rsl_pool_reason; name: the reason */
-    RSL_POOL_TIMED_OUT,     /* somebody waited in vain; status: what it was answered */
+    RSL_POOL_TIMED_OUT,     /* somebody waited in vain; status: what it was answered; of several
+                               at once not each is told: the statistics count them */
     RSL_POOL_LEAKED,        /* a lease is out for longer than leak_after; value: its slot */
     RSL_POOL_STRAGGLER,     /* close gave up waiting for a lease; value: its slot */
     RSL_POOL_RESIZED,       /* by a person or by the load; value: resources it may hold now */
@@ -442,8 +445,8 @@ typedef enum rsl_pool_reason { /* why a resource was destroyed */
    more than size_max"; the text is static. NULL config: "create: must be set". Pure. */
 RSL_API const char *rsl_pool_config_check(const rsl_pool_config *config);
 
-/* The values in force: each zero replaced by its default, each RSL_NONE by zero. NULL gives all
-   defaults. Pure; it does not check. */
+/* The values in force: each zero replaced by its default; RSL_NONE by zero in the fields that name
+   it, create_backoff and lifetime_jitter. NULL gives all defaults. Pure; it does not check. */
 RSL_API rsl_pool_config rsl_pool_config_resolve(const rsl_pool_config *config);
 
 typedef enum rsl_pool_preset {
@@ -480,8 +483,10 @@ RSL_API int rsl_pool_open(rsl_pool **pool, const rsl_pool_config *config);
    are cancelled; then waits for leases and creations until ctx's deadline. Only RSL_OK frees.
    RSL_ETIMEOUT or RSL_ECANCELED: closed, still allocated: RSL_POOL_STRAGGLER is told for each
    lease, rsl_pool_holders names the holders, late releases are safe; call again. RSL_EINVAL: NULL,
-   another close is at work, or called from a callback on a thread of the pool. ctx NULL: no
-   limit. No call may begin once it may have freed; those that wait are waited for. */
+   another close is at work, or called on a thread of the pool (a callback elsewhere that
+   closes waits for its own resource, to the deadline). ctx NULL: no
+   limit. Every other call must have returned before it may free, but for those that wait and
+   rsl_pool_maintain: these are waited for. */
 RSL_API int rsl_pool_close(rsl_pool *pool, const rsl_ctx *ctx);
 
 /* Leases a resource: the one that this thread used last, else the lowest idle one; else waits in
@@ -526,18 +531,19 @@ RSL_API rsl_layer rsl_pool_layer(rsl_pool *pool, rsl_pool_lease *lease);
    before its first use, with wake and user set, is queued and must stay where it is until poll
    answers otherwise or abandon; wake is called once there is something to poll. Else as acquire;
    RSL_EINVAL: also a waiter that is queued, or has no wake. ctx: its deadline and priority are
-   kept; its cancel token is looked at now, and then no more. config.validate may run here. With
-   caller_maintains, RSL_WAIT is the time to look for a creation that is wanted. */
+   kept; its cancel token is looked at now, and then no more. config.validate may run here. In a
+   forked child the wait is over: poll answers RSL_ECLOSED there. With caller_maintains, RSL_WAIT
+   is the time to look for a creation that is wanted. */
 RSL_API int rsl_pool_begin(rsl_pool *pool, const rsl_ctx *ctx, rsl_waiter *waiter,
                            rsl_pool_lease *lease);
 
 /* Goes on with what begin began. now: on the ctx's clock, or the pool's. RSL_WAIT: not yet. Woken
    and still RSL_WAIT, with caller_maintains: a creation is wanted. Else as acquire, and the waiter
-   is free. RSL_EINVAL: NULL, or a waiter that waits for nothing. Does not block. */
+   is free. RSL_EINVAL: NULL, or a waiter that waits for nothing, or elsewhere. Does not block. */
 RSL_API int rsl_pool_poll(rsl_pool *pool, rsl_waiter *waiter, rsl_pool_lease *lease, rsl_time now);
 
 /* Ends what begin began, at any time; what it was granted goes to the next. The waiter is free on
-   return. NULL, or a waiter that waits for nothing, is passed over. */
+   return. NULL, or a waiter that waits for nothing or elsewhere, is passed over. */
 RSL_API void rsl_pool_abandon(rsl_pool *pool, rsl_waiter *waiter);
 
 /* A creation that a loop does by itself, in place of config.create. */
@@ -587,11 +593,12 @@ typedef struct rsl_pool_stats {
 } rsl_pool_stats;
 
 /* Writes a snapshot; totals are exact once nothing is under way. acquired counts leases; waited
-   those acquires that had to queue, timed_out those of them that gave up at their deadline;
+   those acquires that had to queue, timed_out those that found none and gave up at their deadline;
    invalid the resources that failed validation, closed_broken those discarded or not reset.
    use_total is on the coarse clock: exact with an injected clock, with validate and with
-   leak_after; else sampled, without bias, from threads that lease more than 16 times in a tick of
-   it. NULL pool: *stats is zeroed. A brief lock; cost grows with the size. */
+   leak_after; else, once a thread has leased more than 16 times in a tick of it, one of its next
+   32 leases is timed and stands for all. NULL pool: *stats is zeroed. A brief lock; cost grows
+   with the size. */
 RSL_API void rsl_pool_stats_get(rsl_pool *pool, rsl_pool_stats *stats);
 
 enum { /* what rsl_pool_health warns of: bits */
@@ -631,7 +638,8 @@ RSL_API size_t rsl_pool_holders(rsl_pool *pool, rsl_pool_holder *holders, size_t
 typedef struct rsl_pools rsl_pools;
 
 typedef struct rsl_pools_config {
-    rsl_pool_config each; /* create is not used; size_max: of one key; size_min, adaptive: unset */
+    rsl_pool_config each; /* create is not used; size_max: of one key; size_min, adaptive: unset;
+                             creating_max: over all keys, at most half of it for one (4) */
     int (*create)(void *user, const rsl_ctx *ctx, const char *key, void **resource); /* required;
                              user is each.user */
     uint32_t total_max;   /* over all keys, 1..65536 (100) */
@@ -1222,7 +1230,9 @@ static inline rsl_waiter *rsl_waiters_take_(rsl_waiters_ *list)
 /* No lock held. The release is the last touch: it hands the memory back to its owner. */
 static inline void rsl_waiter_wake_(rsl_waiter *waiter)
 {
+    int saved = errno;
     waiter->wake(waiter->user);
+    errno = saved;
     rsl_store_(&waiter->private_.state, RSL_WAITER_WOKEN_);
 }
 
@@ -2201,7 +2211,7 @@ enum { /* the word of a slot: generation << 4 | mark | state */
 enum { /* mode: what decides the way of a call; constant */
     RSL_POOL_TIMED_ = 1,     /* every lease is */
     RSL_POOL_VALIDATES_ = 2,
-    RSL_POOL_RESETS_ = 4,
+    RSL_POOL_SPECIAL_ = 4,   /* releases do more than make idle: reset, close, ask getpid */
     RSL_POOL_KEYED_ = 8,
     RSL_POOL_BY_PID_ = 16,   /* a fork is told by getpid: no page is wiped here */
     RSL_POOL_CLOCKED_ = 32   /* by an injected clock */
@@ -2253,7 +2263,11 @@ typedef struct rsl_pool_key_ { /* guarded by lock */
     uint32_t seen; /* waiters passed in the scan under way */
     uint32_t used; /* calls under way that hold this index */
     rsl_time used_at;
-    char    *name; /* NULL: free, or the one key of a plain pool */
+    uint64_t failures;     /* creations that failed, in a row */
+    int      failure;      /* what the latest returned, */
+    rsl_time failed_at;    /* and when, precise */
+    rsl_time create_after; /* precise: no creation before */
+    char    *name;         /* NULL: not in use, or the one key of a plain pool */
 } rsl_pool_key_;
 
 struct rsl_pool {
@@ -2276,7 +2290,8 @@ struct rsl_pool {
     uint32_t     open, creating;  /* resources; creations under way */
     uint32_t     leaving;         /* of open: about to be destroyed as idle, or one too many */
     uint32_t     told;            /* waiters given a status that they have not fetched yet */
-    uint32_t     calls;           /* of keyed pools under way */
+    uint32_t     calls;           /* under way: those of keyed pools, maintain, resize */
+    uint32_t     vacant;          /* no slot below is EMPTY */
     uint32_t     key_limit, keys_count;
     rsl_pool_key_ *keys;          /* keys_count of them; a plain pool has one, keyed ones from 1 */
     rsl_pools   *pools;           /* the keyed pools that it serves; NULL: plain; constant */
@@ -2291,10 +2306,11 @@ struct rsl_pool {
     rsl_waiter  *tender;          /* with caller_maintains: the waiter in charge of creations */
     bool         tender_knows;    /* that there is work */
     uint64_t     epoch;           /* of what is made now */
-    uint64_t     failures;        /* creations that failed, in a row */
-    int          failure;         /* what the latest returned */
-    rsl_time     failed_at;       /* precise; guards against telling who came later */
-    rsl_time     create_after, sweep_at; /* precise; no creation, no sweep before */
+    uint32_t     failing;         /* keys whose latest creation failed */
+    uint32_t     key_creating;    /* creations at once for one key; constant */
+    uint64_t     stamp;           /* of waiters: this pool's number << 4 | forks since it opened */
+    uint64_t     first;           /* generation of a slot that was never used; constant */
+    rsl_time     sweep_at;        /* precise; no sweep before */
     rsl_time     window_from, window_waits, window_uses; /* totals when the window began */
     uint64_t     window_waited;
     rsl_word_    random, events;  /* atomics */
@@ -2413,6 +2429,7 @@ static const char *rsl_pool_times_check_(const rsl_pool_config *c)
         return "create_backoff_max: must not be less than create_backoff";
     if (c->leak_after < 0) return "leak_after: must not be negative";
     if (c->adaptive_window < 0) return "adaptive_window: must not be negative";
+    if (c->create_timeout < 0) return "create_timeout: must not be negative";
     return NULL;
 }
 
@@ -2469,6 +2486,8 @@ rsl_pool_config rsl_pool_config_resolve(const rsl_pool_config *config)
     if (c.leak_after == 0) c.leak_after = RSL_FOREVER;
     if (c.is_broken == NULL) c.is_broken = rsl_pool_stopped_;
     if (c.adaptive_window == 0) c.adaptive_window = RSL_SEC(1);
+    if (c.create_timeout == 0)
+        c.create_timeout = c.acquire_timeout != 0 ? c.acquire_timeout : RSL_SEC(30);
     return c;
 }
 
@@ -2536,9 +2555,9 @@ static void rsl_pool_note_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_event 
 }
 
 /* ---- the queue. A waiter's words: [0] its deadline while queued, then what it was given: a
-   slot's index + 1, or a status in the upper half; [1] when it came; [2] flags, key << 32,
-   priority. Guarded by the lock while it is queued, and by its owner's waiting for WOKEN after.
-   ---- */
+   slot's index + 1, or a status in the upper half; [1] when it came; [2] flags, the pool's stamp
+   << 48, key << 32, priority. Guarded by the lock while it is queued, and by its owner's waiting
+   for WOKEN after. ---- */
 
 static const uint64_t rsl_pool_other_clock_ = (uint64_t)1 << 63; /* its deadline's is not ours */
 static const uint64_t rsl_pool_thread_ = (uint64_t)1 << 61; /* a thread sleeps, until posted */
@@ -2553,6 +2572,15 @@ static inline int32_t rsl_pool_priority_of_(const rsl_waiter *waiter)
 static inline uint32_t rsl_pool_key_of_(const rsl_waiter *waiter)
 {
     return (uint32_t)(waiter->private_.word[2] >> 32) & 0xffffu;
+}
+
+/* RSL_OK; RSL_EINVAL: it waits in another pool; RSL_ECLOSED: it waited in this one before a fork,
+   in the parent. */
+static int rsl_pool_owns_(const rsl_pool *pool, const rsl_waiter *waiter)
+{
+    uint64_t stamp = (waiter->private_.word[2] >> 48) & 0xfff;
+    if (stamp == pool->stamp) return RSL_OK;
+    return (stamp ^ pool->stamp) >> 4 != 0 ? RSL_EINVAL : RSL_ECLOSED;
 }
 
 /* Can it not be served any more at this time of the pool's clock? */
@@ -2623,8 +2651,9 @@ static void rsl_pool_tell_(rsl_pool *pool, rsl_pool_news_ *news, rsl_waiter *wai
 /* Lock held: what to answer who gives up: the creation that failed while it waited, or late. */
 static int rsl_pool_late_(rsl_pool *pool, rsl_pool_news_ *news, const rsl_waiter *waiter)
 {
-    bool failed = pool->failures > 0 && pool->failed_at >= (rsl_time)waiter->private_.word[1];
-    int status = failed ? pool->failure : RSL_ETIMEOUT;
+    const rsl_pool_key_ *key = &pool->keys[rsl_pool_key_of_(waiter)];
+    bool failed = key->failures > 0 && key->failed_at >= (rsl_time)waiter->private_.word[1];
+    int status = failed ? key->failure : RSL_ETIMEOUT;
     pool->stats.timed_out++;
     if (news->count + 2 < RSL_COUNT(news->event))
         rsl_pool_note_(pool, news, RSL_POOL_TIMED_OUT, "timed out", status, 0);
@@ -2635,15 +2664,17 @@ static int rsl_pool_late_(rsl_pool *pool, rsl_pool_news_ *news, const rsl_waiter
 
 typedef enum rsl_pool_task_ {
     RSL_POOL_NOTHING_,
-    RSL_POOL_LATER_,  /* a creation, at create_after */
+    RSL_POOL_LATER_,  /* a creation, at `at` */
     RSL_POOL_CREATE_, /* for `key` */
     RSL_POOL_EVICT_   /* destroy `slot`, which is BUSY now: its place is wanted by another key */
 } rsl_pool_task_;
 typedef struct rsl_pool_job_ {
     rsl_pool_task_  task;
     uint32_t        key;
+    rsl_time        at;
     rsl_pool_slot_ *slot;
 } rsl_pool_job_;
+typedef struct rsl_pool_wish_ { bool wanted; uint32_t key; rsl_time at; } rsl_pool_wish_;
 
 /* Lock held: are there too many, those on their way out aside? */
 static inline bool rsl_pool_is_crowded_(const rsl_pool *pool)
@@ -2669,27 +2700,39 @@ static void rsl_pool_unsee_(rsl_pool *pool)
         pool->keys[rsl_pool_key_of_(w)].seen = 0;
 }
 
-/* Lock held: the key of the first waiter for whom something is to be made, no creation under way
-   being for it, and whose key has room. */
-static bool rsl_pool_wants_key_(rsl_pool *pool, uint32_t *key)
+/* Lock held, keyed: the creation that comes first: for the first waiter for whom none is under way
+   and whose key has room; keys that do not back off before those that do, and keys without a
+   creation under way before the others, so that no key stands in another's way. */
+static rsl_pool_wish_ rsl_pool_keyed_wish_(rsl_pool *pool, rsl_time now)
 {
-    *key = 0;
-    if (!(pool->mode & RSL_POOL_KEYED_)) return pool->waiting > pool->creating;
+    rsl_pool_wish_ wish = {false, 0, RSL_FOREVER};
+    int best = 0; /* 1: later; 2: now; 3: now, and the only one for its key */
     rsl_pool_unsee_(pool);
-    for (rsl_waiter *w = pool->queue.first; w != NULL; w = w->private_.next) {
-        rsl_pool_key_ *k = &pool->keys[*key = rsl_pool_key_of_(w)];
-        if (++k->seen > k->creating && k->open + k->creating < pool->key_limit) return true;
+    for (rsl_waiter *w = pool->queue.first; w != NULL && best < 3; w = w->private_.next) {
+        uint32_t key = rsl_pool_key_of_(w);
+        rsl_pool_key_ *k = &pool->keys[key];
+        bool served = ++k->seen <= k->creating || k->creating >= pool->key_creating;
+        if (served || k->open + k->creating >= pool->key_limit) continue;
+        int rank = now < k->create_after ? 1 : k->creating > 0 ? 2 : 3;
+        if (rank < best || (rank == best && (rank > 1 || k->create_after >= wish.at))) continue;
+        best = rank;
+        wish.wanted = true;
+        wish.key = key;
+        wish.at = k->create_after;
     }
-    return false;
+    return wish;
 }
 
-/* Lock held: is a creation wanted, if it were possible now? */
-static bool rsl_pool_wants_(rsl_pool *pool, uint32_t *key)
+/* Lock held: is a creation wanted, were it possible, and when at the earliest? */
+static rsl_pool_wish_ rsl_pool_wish_of_(rsl_pool *pool, rsl_time now)
 {
-    *key = 0;
-    if (pool->closing) return false;
-    if (!pool->paused && pool->waiting > 0 && rsl_pool_wants_key_(pool, key)) return true;
-    return pool->open + pool->creating < pool->config.size_min;
+    rsl_pool_wish_ wish = {false, 0, pool->keys[0].create_after};
+    bool serves = !pool->paused && pool->waiting > 0;
+    if (pool->closing || pool->creating >= pool->config.creating_max) return wish;
+    if (serves && (pool->mode & RSL_POOL_KEYED_)) return rsl_pool_keyed_wish_(pool, now);
+    wish.wanted = (serves && pool->waiting > pool->creating) ||
+                  pool->open + pool->creating < pool->config.size_min;
+    return wish;
 }
 
 /* Lock held: see [MARK]. Marks whatever is not idle. Of the idle ones: returns the first of `key`,
@@ -2732,7 +2775,6 @@ static bool rsl_pool_can_evict_(rsl_pool *pool, uint32_t key)
 /* Lock held: may one become idle unnoticed, or is it already? Then rsl_pool_evict_ has to look. */
 static bool rsl_pool_may_evict_(rsl_pool *pool, uint32_t key)
 {
-    if (!(pool->mode & RSL_POOL_KEYED_)) return false;
     for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++) {
         uint64_t word = rsl_load_(&rsl_pool_slot_at_(pool, i)->word);
         if (word % RSL_POOL_NEXT_ == RSL_POOL_LEASED_ || word % RSL_POOL_NEXT_ == RSL_POOL_BUSY_)
@@ -2772,28 +2814,31 @@ static rsl_pool_slot_ *rsl_pool_evict_(rsl_pool *pool, uint32_t key)
 /* Lock held: what is to be done now. CREATE is only named, EVICT has taken its slot. */
 static rsl_pool_job_ rsl_pool_next_job_(rsl_pool *pool, rsl_time now)
 {
-    rsl_pool_job_ job = {RSL_POOL_NOTHING_, 0, NULL};
-    if (!rsl_pool_wants_(pool, &job.key) || pool->creating >= pool->config.creating_max)
-        return job;
-    if (rsl_pool_is_full_(pool)) {
-        if (!(pool->mode & RSL_POOL_KEYED_) || !rsl_pool_stays_full_(pool)) return job;
+    rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, now);
+    rsl_pool_job_ job = {RSL_POOL_NOTHING_, wish.key, wish.at, NULL};
+    bool full = rsl_pool_is_full_(pool), keyed = pool->mode & RSL_POOL_KEYED_;
+    if (!wish.wanted || (full && !(keyed && rsl_pool_stays_full_(pool)))) return job;
+    if (now < wish.at) {
+        job.task = RSL_POOL_LATER_;
+    } else if (!full) {
+        job.task = RSL_POOL_CREATE_;
+    } else {
         job.slot = rsl_pool_evict_(pool, job.key);
         if (job.slot == NULL) return job;
         job.task = RSL_POOL_EVICT_;
         pool->leaving++;
-        return job;
     }
-    job.task = now >= pool->create_after ? RSL_POOL_CREATE_ : RSL_POOL_LATER_;
     return job;
 }
 
 /* Lock held: is there work for whoever creates, now or later? */
-static bool rsl_pool_has_work_(rsl_pool *pool)
+static bool rsl_pool_has_work_(rsl_pool *pool, rsl_time now)
 {
-    uint32_t key;
-    if (!rsl_pool_wants_(pool, &key) || pool->creating >= pool->config.creating_max) return false;
+    rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, now);
+    if (!wish.wanted) return false;
     if (!rsl_pool_is_full_(pool)) return true;
-    return rsl_pool_stays_full_(pool) && rsl_pool_may_evict_(pool, key);
+    if (!(pool->mode & RSL_POOL_KEYED_) || !rsl_pool_stays_full_(pool)) return false;
+    return now < wish.at || rsl_pool_may_evict_(pool, wish.key);
 }
 
 /* ---- whose turn it is ---- */
@@ -2954,7 +2999,7 @@ static void rsl_pool_lock_(rsl_pool *pool, rsl_pool_news_ *news)
    while it is woken; see rsl_pool_part_. */
 static void rsl_pool_call_crew_(rsl_pool *pool, rsl_pool_news_ *news)
 {
-    bool work = rsl_pool_has_work_(pool);
+    bool work = rsl_pool_has_work_(pool, news->now);
     if (!pool->config.caller_maintains) {
         if (work) rsl_cond_signal_(&pool->crew_wakes);
         return;
@@ -2987,7 +3032,9 @@ static void rsl_pool_unlock_(rsl_pool *pool, rsl_pool_news_ *news)
     while (news->nudged != NULL) {
         rsl_waiter *waiter = news->nudged;
         news->nudged = NULL;
+        int saved = errno;
         waiter->wake(waiter->user);
+        errno = saved;
         rsl_lock_take_(&pool->lock); /* the pool stays: its close waits for the waiter to part */
         waiter->private_.word[2] &= ~rsl_pool_nudged_;
         rsl_pool_call_crew_(pool, news); /* work that came while it woke */
@@ -3002,6 +3049,13 @@ static void rsl_pool_unlock_(rsl_pool *pool, rsl_pool_news_ *news)
 }
 
 /* ---- giving back: whoever holds a slot BUSY settles it or destroys what it holds ---- */
+
+/* Lock held: the slot is EMPTY now. */
+static void rsl_pool_vacate_(rsl_pool *pool, const rsl_pool_slot_ *slot)
+{
+    uint32_t index = rsl_pool_index_of_(slot);
+    if (index < pool->vacant) pool->vacant = index;
+}
 
 /* Lock held: the totals of an end. */
 static void rsl_pool_count_end_(rsl_pool *pool, rsl_pool_reason reason)
@@ -3026,18 +3080,23 @@ static void rsl_pool_destroy_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_rea
 {
     rsl_pool_news_ news;
     void (*end)(void *user, void *resource) = pool->config.destroy;
+    uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
     if (reason == RSL_POOL_FORKED) end = pool->config.abandon;
     int saved = errno;
     if (end != NULL) end(pool->config.user, slot->resource);
     errno = saved;
     rsl_pool_lock_(pool, &news);
+    if (rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word)) != word) {
+        rsl_pool_unlock_(pool, &news); /* forked in the callback: this is the child */
+        return;
+    }
     slot->resource = NULL;
     pool->stats.use_total = rsl_time_add_(pool->stats.use_total,
                                           (rsl_time)rsl_load_relaxed_(&slot->use_total));
     rsl_store_relaxed_(&slot->use_total, 0);
     /* one generation more: an exchange that began before must not meet the next resource */
-    uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
     rsl_store_(&slot->word, word + RSL_POOL_NEXT_);
+    rsl_pool_vacate_(pool, slot);
     pool->unleased += unleased ? 2 : 1;
     pool->open--;
     pool->keys[rsl_pool_kind_of_(slot)].open--;
@@ -3049,16 +3108,22 @@ static void rsl_pool_destroy_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_rea
     rsl_pool_unlock_(pool, &news);
 }
 
-/* No lock held; the slot is BUSY and ours: into the hands of the next, or out of the world. */
-static void rsl_pool_give_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_reason reason)
+/* No lock held; the slot is BUSY with this word, ours: into the hands of the next, or out of the
+   world. */
+static void rsl_pool_give_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t busy,
+                           rsl_pool_reason reason)
 {
     rsl_pool_news_ news;
     if (reason == 0) {
         rsl_pool_lock_(pool, &news);
-        reason = rsl_pool_why_close_(pool, slot, news.coarse);
-        if (pool->closing) reason = RSL_POOL_CLOSED;
-        if (reason == 0 && rsl_pool_is_crowded_(pool)) reason = RSL_POOL_IDLE;
-        if (reason == 0 && !rsl_pool_settle_(pool, &news, slot, true)) reason = RSL_POOL_IDLE;
+        bool mine = rsl_pool_unmarked_(rsl_load_relaxed_(&slot->word)) == busy; /* no fork since */
+        bool spare = pool->waiting == 0 && pool->open - pool->leaving > pool->config.size_min;
+        if (mine) reason = rsl_pool_why_close_(pool, slot, news.coarse);
+        if (mine && pool->closing) reason = RSL_POOL_CLOSED;
+        if (mine && reason == 0 && pool->config.idle_timeout == 0 && spare) reason = RSL_POOL_IDLE;
+        if (mine && reason == 0 && rsl_pool_is_crowded_(pool)) reason = RSL_POOL_IDLE;
+        if (mine && reason == 0 && !rsl_pool_settle_(pool, &news, slot, true))
+            reason = RSL_POOL_IDLE;
         if (reason == RSL_POOL_IDLE) pool->leaving++;
         rsl_pool_unlock_(pool, &news);
         if (reason == 0) return;
@@ -3120,10 +3185,11 @@ static rsl_pool_reason rsl_pool_validate_(rsl_pool *pool, rsl_pool_slot_ *slot, 
 /* No lock held; the slot is BUSY, ours, its resource in doubt. */
 static void rsl_pool_give_checked_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now)
 {
+    uint64_t busy = rsl_pool_unmarked_(rsl_load_relaxed_(&slot->word));
     rsl_pool_reason reason = rsl_pool_why_close_(pool, slot, now);
     if (reason == 0 && pool->config.validate != NULL)
         reason = rsl_pool_validate_(pool, slot, now);
-    rsl_pool_give_(pool, slot, reason);
+    rsl_pool_give_(pool, slot, busy, reason);
 }
 
 /* The slot is LEASED, ours, and its resource may not be good: is it, now? Destroyed otherwise. */
@@ -3139,6 +3205,7 @@ RSL_NOINLINE_ bool rsl_pool_is_good_(rsl_pool *pool, rsl_pool_slot_ *slot, uint6
         if (!rsl_pool_is_doubtful_(pool, slot, now)) return true;
         reason = rsl_pool_validate_(pool, slot, now);
     }
+    if (rsl_pool_unmarked_(rsl_load_(&slot->word)) != word) return false; /* forked meanwhile */
     if (reason == 0) return true;
     if (rsl_pool_move_(slot, word, word - RSL_POOL_LEASED_ + RSL_POOL_BUSY_))
         rsl_pool_destroy_(pool, slot, reason, true);
@@ -3221,11 +3288,17 @@ static inline int rsl_pool_take_(rsl_pool *pool, uint32_t key, rsl_pool_lease *l
 /* Lock held: a place for one more resource of this key, CREATING; there is room. */
 static rsl_pool_slot_ *rsl_pool_reserve_(rsl_pool *pool, uint32_t key)
 {
-    for (uint32_t i = 0; i < RSL_POOL_SIZE_MAX_; i++) {
+    for (uint32_t i = pool->vacant; i < RSL_POOL_SIZE_MAX_; i++) {
         rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
         uint64_t word = rsl_load_relaxed_(&slot->word);
         if (rsl_pool_state_of_(word) != RSL_POOL_EMPTY_) continue;
-        if (i >= rsl_load_relaxed_(&pool->extent)) rsl_store_(&pool->extent, i + 1);
+        pool->vacant = i + 1;
+        if (i >= rsl_load_relaxed_(&pool->extent)) {
+            word = pool->first * RSL_POOL_NEXT_; /* no lease of an earlier pool here */
+            pool->unleased += pool->first;
+            rsl_store_relaxed_(&slot->word, word);
+            rsl_store_(&pool->extent, i + 1);
+        }
         rsl_store_relaxed_(&slot->place, (uint64_t)key << 32 | i);
         rsl_store_(&slot->word, word | RSL_POOL_CREATING_);
         pool->creating++;
@@ -3233,6 +3306,14 @@ static rsl_pool_slot_ *rsl_pool_reserve_(rsl_pool *pool, uint32_t key)
         return slot;
     }
     return NULL; /* not reached: open + creating < limit <= slots */
+}
+
+/* Lock held: the latest creation of this key did not fail, or is forgotten. */
+static void rsl_pool_recover_(rsl_pool *pool, rsl_pool_key_ *key)
+{
+    if (key->failures > 0) pool->failing--;
+    key->failures = 0;
+    key->create_after = 0;
 }
 
 /* Lock held; the slot is CREATING and ours: it holds a resource now, and is BUSY. */
@@ -3256,8 +3337,7 @@ static void rsl_pool_furnish_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slo
     rsl_store_(&slot->word, word | RSL_POOL_BUSY_);
     pool->open++;
     pool->keys[rsl_pool_kind_of_(slot)].open++;
-    pool->failures = 0;
-    pool->create_after = 0;
+    rsl_pool_recover_(pool, &pool->keys[rsl_pool_kind_of_(slot)]);
     pool->stats.created++;
     pool->stats.create_total = rsl_time_add_(pool->stats.create_total, took);
     if (took > pool->stats.create_max) pool->stats.create_max = took;
@@ -3276,30 +3356,43 @@ static void rsl_pool_create_failed_(rsl_pool *pool, rsl_pool_news_ *news, rsl_po
                                     int status)
 {
     const rsl_pool_config *c = &pool->config;
+    uint32_t kind = rsl_pool_kind_of_(slot);
+    rsl_pool_key_ *key = &pool->keys[kind];
     uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
-    uint32_t power = pool->failures < 1000 ? (uint32_t)pool->failures : 1000;
+    uint32_t power = key->failures < 1000 ? (uint32_t)key->failures : 1000;
     rsl_time delay = rsl_time_grow_(c->create_backoff, 2, power, c->create_backoff_max);
     delay -= rsl_time_from_((double)delay * 0.5 * news->draw, delay);
     rsl_store_(&slot->word, word + RSL_POOL_NEXT_);
+    rsl_pool_vacate_(pool, slot);
     pool->unleased++;
-    pool->failures++;
-    pool->failure = rsl_pool_is_talk_(status) ? RSL_EINVAL : status;
-    pool->failed_at = news->now;
-    pool->create_after = rsl_time_add_(news->now, delay);
+    if (key->failures++ == 0) pool->failing++;
+    key->failure = rsl_pool_is_talk_(status) ? RSL_EINVAL : status;
+    key->failed_at = news->now;
+    key->create_after = rsl_time_add_(news->now, delay);
     pool->stats.create_failed++;
     rsl_pool_note_(pool, news, RSL_POOL_CREATE_FAILED, "create failed", status, delay);
-    if (pool->open + pool->creating > 0) return;
+    if (key->open + key->creating > 0) return;
     rsl_waiter *next;
     for (rsl_waiter *w = pool->queue.first; w != NULL; w = next) {
         next = w->private_.next;
-        if (rsl_pool_is_late_(w, pool->create_after))
+        if (rsl_pool_key_of_(w) == kind && rsl_pool_is_late_(w, key->create_after))
             rsl_pool_tell_(pool, news, w, rsl_pool_late_(pool, news, w));
     }
 }
 
+/* Lock held; the slot is CREATING and ours: who created gave up for reasons of its own, which say
+   nothing of the resource and are nobody else's. */
+static void rsl_pool_withdraw_(rsl_pool *pool, rsl_pool_slot_ *slot)
+{
+    uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
+    rsl_store_(&slot->word, word + RSL_POOL_NEXT_);
+    rsl_pool_vacate_(pool, slot);
+    pool->unleased++;
+}
+
 /* No lock held: ends the creation of this slot, of this word. RSL_EINVAL: it is none any more. */
 static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word, int rc,
-                             void *resource, rsl_time took)
+                             void *resource, rsl_time took, bool withdrawn)
 {
     rsl_pool_news_ news;
     news.draw = rsl_random_draw_(&pool->config.random, &pool->random);
@@ -3312,7 +3405,8 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
     pool->creating--;
     pool->keys[rsl_pool_kind_of_(slot)].creating--;
     pool->tender_knows = false; /* whoever is in charge is to look again */
-    if (rc != 0) rsl_pool_create_failed_(pool, &news, slot, rc);
+    if (rc != 0 && withdrawn) rsl_pool_withdraw_(pool, slot);
+    else if (rc != 0) rsl_pool_create_failed_(pool, &news, slot, rc);
     else {
         rsl_pool_furnish_(pool, &news, slot, resource, took > 0 ? took : 0);
         if (!closing && !rsl_pool_is_crowded_(pool))
@@ -3346,7 +3440,7 @@ static int rsl_pool_call_create_(rsl_pool *pool, uint32_t key, const rsl_ctx *li
 }
 
 /* No lock held; the slot is CREATING and ours. Its end comes with the ctx's, after
-   acquire_timeout, and when the pool closes. */
+   create_timeout, and when the pool closes. */
 static void rsl_pool_create_(rsl_pool *pool, rsl_pool_slot_ *slot, const rsl_ctx *ctx)
 {
     void *resource = NULL;
@@ -3356,7 +3450,7 @@ static void rsl_pool_create_(rsl_pool *pool, rsl_pool_slot_ *slot, const rsl_ctx
     const rsl_clock *clock = rsl_clock_pick_(ctx, &pool->config.clock);
     uint64_t word = rsl_load_relaxed_(&slot->word);
     rsl_time began = rsl_clock_now_(clock);
-    rsl_time until = rsl_time_add_(began, pool->config.acquire_timeout);
+    rsl_time until = rsl_time_add_(began, pool->config.create_timeout);
     if (limits.deadline == 0 || until < limits.deadline) limits.deadline = until;
     if (limits.deadline == RSL_FOREVER) limits.deadline = 0;
     limits.clock = clock;
@@ -3371,7 +3465,10 @@ static void rsl_pool_create_(rsl_pool *pool, rsl_pool_slot_ *slot, const rsl_ctx
     int rc = rsl_pool_call_create_(pool, rsl_pool_kind_of_(slot), &limits, &resource);
     if (linked) rsl_cancel_unlisten_(ctx->cancel, &link);
     if (both) rsl_cancel_deinit(&either);
-    rsl_pool_created_(pool, slot, word, rc, resource, rsl_clock_now_(clock) - began);
+    rsl_time now = rsl_clock_now_(clock);
+    bool own = ctx->deadline != 0 && ctx->deadline <= until; /* its limit, not the pool's */
+    bool withdrawn = rsl_cancel_fired(ctx->cancel) || (own && rsl_ctx_is_late_(ctx, now));
+    rsl_pool_created_(pool, slot, word, rc, resource, now - began, withdrawn);
 }
 
 /* Does the next job, if one is due. No lock held. */
@@ -3444,7 +3541,8 @@ static void rsl_pool_adapt_(rsl_pool *pool, rsl_pool_news_ *news)
     double used = (double)(rsl_pool_use_total_(pool) - pool->window_uses) / (double)span;
     double waits = (double)(pool->stats.wait_total - pool->window_waits) / (double)span;
     bool waited = pool->stats.waited != pool->window_waited || pool->waiting > 0;
-    double need = (used > leased ? used : leased) + waits + pool->waiting;
+    double queue = waits > pool->waiting ? waits : pool->waiting; /* not both: they overlap */
+    double need = (used > leased ? used : leased) + queue;
     if (waited && need >= 0.8 * limit) {
         double wish = need > limit + 1.0 ? need : limit + 1.0;
         limit = wish < 2.0 * limit ? (uint32_t)wish : 2 * limit;
@@ -3513,8 +3611,8 @@ static int rsl_pool_begin_(rsl_pool *pool, const rsl_ctx *ctx, uint32_t key, rsl
     *deadline = rsl_time_add_(start, pool->config.acquire_timeout);
     if (ctx->deadline != 0 && ctx->deadline < *deadline) *deadline = ctx->deadline;
     waiter->private_.word[0] = (uint64_t)*deadline;
-    waiter->private_.word[2] &= rsl_pool_other_clock_ | rsl_pool_thread_;
-    waiter->private_.word[2] |= (uint64_t)key << 32 | (uint32_t)ctx->priority;
+    uint64_t flags = waiter->private_.word[2] & (rsl_pool_other_clock_ | rsl_pool_thread_);
+    flags |= (uint64_t)key << 32 | (uint32_t)ctx->priority;
     for (;;) {
         rsl_pool_news_ news;
         rsl_pool_slot_ *slot = NULL;
@@ -3529,6 +3627,7 @@ static int rsl_pool_begin_(rsl_pool *pool, const rsl_ctx *ctx, uint32_t key, rsl
             pool->stats.timed_out++;
         } else {
             waiter->private_.word[1] = (uint64_t)news.now;
+            waiter->private_.word[2] = flags | pool->stamp << 48;
             slot = rsl_pool_queue_(pool, waiter);
             if (slot == NULL) rsl_pool_note_wait_(pool, &news);
             else word = rsl_pool_unmarked_(rsl_load_relaxed_(&slot->word));
@@ -3575,25 +3674,26 @@ static int rsl_pool_fetch_(rsl_pool *pool, rsl_waiter *waiter, rsl_pool_lease *l
 }
 
 /* Goes on with a wait: over at its deadline, or when `status` says why. */
-static int rsl_pool_poll_(rsl_pool *pool, rsl_waiter *waiter, int status, rsl_time deadline,
-                          rsl_time now, rsl_pool_lease *lease)
+static int rsl_pool_poll_(rsl_pool *pool, rsl_waiter *waiter, int status, rsl_time now,
+                          rsl_pool_lease *lease)
 {
     rsl_pool_news_ news;
-    bool queued = rsl_load_(&waiter->private_.state) == RSL_WAITER_QUEUED_;
-    if (queued) {
-        if (status == RSL_OK && now < deadline) return RSL_WAIT;
-        rsl_pool_lock_(pool, &news);
-        queued = rsl_load_relaxed_(&waiter->private_.state) == RSL_WAITER_QUEUED_;
-        if (queued) {
-            if (status == RSL_OK) status = rsl_pool_late_(pool, &news, waiter);
-            rsl_pool_dequeue_(pool, &news, waiter);
-            rsl_store_relaxed_(&waiter->private_.state, RSL_WAITER_IDLE_);
-            pool->told++; /* so that close waits for it to part */
-            rsl_pool_part_(pool, waiter);
-            pool->told--;
-        }
-        rsl_pool_unlock_(pool, &news);
+    rsl_pool_lock_(pool, &news);
+    int owned = rsl_pool_owns_(pool, waiter);
+    bool queued = rsl_load_relaxed_(&waiter->private_.state) == RSL_WAITER_QUEUED_;
+    bool stays = queued && status == RSL_OK && now < (rsl_time)waiter->private_.word[0];
+    if (owned == RSL_OK && queued && !stays) {
+        if (status == RSL_OK) status = rsl_pool_late_(pool, &news, waiter);
+        rsl_pool_dequeue_(pool, &news, waiter);
+        rsl_store_relaxed_(&waiter->private_.state, RSL_WAITER_IDLE_);
+        pool->told++; /* so that close waits for it to part */
+        rsl_pool_part_(pool, waiter);
+        pool->told--;
     }
+    rsl_pool_unlock_(pool, &news);
+    if (owned == RSL_ECLOSED) rsl_store_relaxed_(&waiter->private_.state, RSL_WAITER_IDLE_);
+    if (owned != RSL_OK) return owned;
+    if (stays) return RSL_WAIT;
     return queued ? status : rsl_pool_fetch_(pool, waiter, lease);
 }
 
@@ -3602,12 +3702,12 @@ static int rsl_pool_poll_(rsl_pool *pool, rsl_waiter *waiter, int status, rsl_ti
 static bool rsl_pool_nap_(rsl_pool *pool, rsl_time *until)
 {
     rsl_pool_news_ news;
-    uint32_t key;
     if (!(pool->mode & RSL_POOL_CLOCKED_) || pool->config.caller_maintains) return false;
     rsl_pool_lock_(pool, &news);
-    bool wanted = rsl_pool_wants_(pool, &key) && !rsl_pool_is_full_(pool);
-    bool busy = pool->creating > 0 || (wanted && news.now >= pool->create_after);
-    if (wanted && pool->create_after < *until) *until = pool->create_after;
+    rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, news.now);
+    bool wanted = wish.wanted && !rsl_pool_is_full_(pool);
+    bool busy = pool->creating > 0 || (wanted && news.now >= wish.at);
+    if (wanted && wish.at < *until) *until = wish.at;
     rsl_pool_unlock_(pool, &news);
     return busy;
 }
@@ -3622,8 +3722,9 @@ static bool rsl_pool_tend_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock *
     if (!pool->config.caller_maintains || !rsl_pool_creates_(pool)) return false;
     rsl_pool_lock_(pool, &news);
     bool in_charge = pool->tender == waiter;
-    rsl_time pause = pool->create_after > news.now ? pool->create_after - news.now : 0;
-    if (in_charge && pause > 0 && rsl_pool_has_work_(pool)) {
+    rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, news.now);
+    rsl_time pause = wish.wanted && wish.at > news.now ? wish.at - news.now : 0;
+    if (in_charge && pause > 0) {
         rsl_time then = rsl_time_add_(rsl_clock_now_(clock), pause);
         if (then < *until) *until = then;
         in_charge = false;
@@ -3677,7 +3778,7 @@ RSL_NOINLINE_ int rsl_pool_acquire_waiting_(rsl_pool *pool, const rsl_ctx *ctx, 
         rsl_pool_sleep_(pool, ctx, clock, &waiter, &park, deadline);
         if (rsl_load_(&pool->racer) == (uint64_t)(uintptr_t)&waiter) rsl_pool_run_(pool, &waiter);
         int why = rsl_cancel_fired(ctx->cancel) ? RSL_ECANCELED : RSL_OK;
-        status = rsl_pool_poll_(pool, &waiter, why, deadline, rsl_clock_now_(clock), lease);
+        status = rsl_pool_poll_(pool, &waiter, why, rsl_clock_now_(clock), lease);
     }
     return status;
 }
@@ -3802,10 +3903,12 @@ RSL_NOINLINE_ int rsl_pool_return_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_poo
     rsl_store_relaxed_(&slot->idle_since, (uint64_t)now);
     uint64_t idle = busy - RSL_POOL_BUSY_ + RSL_POOL_IDLE_;
     rsl_store_relaxed_(&slot->guess, idle);
-    if (reason == 0 && rsl_cas_(&slot->word, &busy, idle)) return RSL_OK; /* nobody to look at */
+    uint64_t found = busy;
+    bool quick = reason == 0 && pool->config.idle_timeout != 0;
+    if (quick && rsl_cas_(&slot->word, &found, idle)) return RSL_OK; /* nobody to look at */
     if (reason == 0 && pool->config.validate != NULL && pool->config.validate_after == 0)
         reason = rsl_pool_validate_(pool, slot, now); /* never skipped: it may go to a waiter */
-    rsl_pool_give_(pool, slot, reason);
+    rsl_pool_give_(pool, slot, busy, reason);
     return RSL_OK;
 }
 
@@ -3837,7 +3940,7 @@ int rsl_pool_release(rsl_pool *pool, rsl_pool_lease *lease)
 {
     rsl_pool_slot_ *slot = rsl_pool_slot_of_(pool, lease);
     if (RSL_UNLIKELY_(slot == NULL)) return RSL_EINVAL;
-    bool special = (pool->mode & (RSL_POOL_RESETS_ | RSL_POOL_BY_PID_)) ||
+    bool special = (pool->mode & RSL_POOL_SPECIAL_) ||
                    rsl_load_relaxed_(&slot->epoch) != rsl_pool_epoch_(pool) ||
                    lease->generation >= rsl_load_relaxed_(&slot->last);
     if (RSL_LIKELY_(!special)) {
@@ -3891,14 +3994,15 @@ static int rsl_pool_begin_keyed_(rsl_pool *pool, const rsl_ctx *ctx, uint32_t ke
     return rsl_pool_begin_(pool, ctx, key, waiter, rsl_clock_now_(clock), &deadline, lease);
 }
 
-static bool rsl_pool_may_begin_(const rsl_waiter *waiter)
+static bool rsl_pool_may_begin_(const rsl_pool *pool, const rsl_waiter *waiter)
 {
-    return waiter != NULL && waiter->wake != NULL && !rsl_pool_waits_(waiter);
+    if (waiter == NULL || waiter->wake == NULL) return false;
+    return !rsl_pool_waits_(waiter) || rsl_pool_owns_(pool, waiter) == RSL_ECLOSED;
 }
 
 int rsl_pool_begin(rsl_pool *pool, const rsl_ctx *ctx, rsl_waiter *waiter, rsl_pool_lease *lease)
 {
-    if (pool == NULL || lease == NULL || !rsl_pool_may_begin_(waiter)) return RSL_EINVAL;
+    if (pool == NULL || lease == NULL || !rsl_pool_may_begin_(pool, waiter)) return RSL_EINVAL;
     if (pool->mode & RSL_POOL_KEYED_) return RSL_EINVAL;
     return rsl_pool_begin_keyed_(pool, ctx, 0, waiter, lease);
 }
@@ -3907,13 +4011,7 @@ int rsl_pool_poll(rsl_pool *pool, rsl_waiter *waiter, rsl_pool_lease *lease, rsl
 {
     if (pool == NULL || lease == NULL || waiter == NULL || !rsl_pool_waits_(waiter))
         return RSL_EINVAL;
-    rsl_pool_news_ news;
-    rsl_time deadline = RSL_FOREVER;
-    rsl_pool_lock_(pool, &news); /* word[0] is the deadline while it is queued */
-    if (rsl_load_relaxed_(&waiter->private_.state) == RSL_WAITER_QUEUED_)
-        deadline = (rsl_time)waiter->private_.word[0];
-    rsl_pool_unlock_(pool, &news);
-    return rsl_pool_poll_(pool, waiter, RSL_OK, deadline, now, lease);
+    return rsl_pool_poll_(pool, waiter, RSL_OK, now, lease);
 }
 
 /* why: RSL_OK when it is for lateness. */
@@ -3922,7 +4020,7 @@ static void rsl_pool_abandon_(rsl_pool *pool, rsl_waiter *waiter, int why)
     rsl_pool_lease lease;
     rsl_pool_news_ news;
     if (!rsl_pool_waits_(waiter)) return;
-    if (rsl_pool_poll_(pool, waiter, why, 0, 0, &lease) != RSL_OK) return;
+    if (rsl_pool_poll_(pool, waiter, why, RSL_FOREVER, &lease) != RSL_OK) return;
     rsl_pool_lock_(pool, &news);
     pool->unleased++;
     rsl_pool_unlock_(pool, &news);
@@ -3962,7 +4060,8 @@ int rsl_pool_supply(rsl_pool *pool, rsl_creation *ticket, int rc, void *resource
     now = ((uint64_t)rsl_clock_now_(&pool->config.clock) / 1000) & (UINT64_MAX >> 20);
     ticket->private_[0] = 0;
     rsl_time took = now > began ? (rsl_time)(now - began) * 1000 : 0;
-    return rsl_pool_created_(pool, rsl_pool_slot_at_(pool, index), word, rc, resource, took);
+    rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, index);
+    return rsl_pool_created_(pool, slot, word, rc, resource, took, false);
 }
 
 /* When the next creation may begin, on the clock of `now`, and at most `until`. */
@@ -3970,7 +4069,8 @@ static rsl_time rsl_pool_retry_at_(rsl_pool *pool, rsl_time now, rsl_time until)
 {
     rsl_pool_news_ news;
     rsl_pool_lock_(pool, &news);
-    rsl_time pause = pool->create_after > news.now ? pool->create_after - news.now : 0;
+    rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, news.now);
+    rsl_time pause = wish.wanted && wish.at > news.now ? wish.at - news.now : 0;
     rsl_pool_unlock_(pool, &news);
     return rsl_time_add_(now, pause) < until ? rsl_time_add_(now, pause) : until;
 }
@@ -3994,14 +4094,14 @@ static int rsl_pool_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot)
         slot->word[0] = 1;
         slot->word[1] = (uint64_t)deadline;
     } else {
-        status = rsl_pool_poll_(pool, &e->waiter, RSL_OK, deadline, e->now, lease);
+        status = rsl_pool_poll_(pool, &e->waiter, RSL_OK, e->now, lease);
     }
     e->wake_at = deadline;
     while (status == RSL_WAIT && pool->config.caller_maintains && rsl_pool_creates_(pool)) {
         rsl_pool_task_ task = rsl_pool_work_(pool, &e->ctx);
         if (task == RSL_POOL_LATER_) e->wake_at = rsl_pool_retry_at_(pool, e->now, deadline);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
-        status = rsl_pool_poll_(pool, &e->waiter, RSL_OK, deadline, e->now, lease);
+        status = rsl_pool_poll_(pool, &e->waiter, RSL_OK, e->now, lease);
     }
     if (status != RSL_WAIT) slot->word[0] = 0;
     return status;
@@ -4083,14 +4183,27 @@ static bool rsl_pool_wants_check_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time
     return false;
 }
 
+/* Lock held: IDLE to BUSY; false: it is in another state, and if leased, marked. */
+static bool rsl_pool_take_idle_(rsl_pool_slot_ *slot)
+{
+    uint64_t word = rsl_load_(&slot->word);
+    for (;;) {
+        uint64_t state = rsl_pool_state_of_(word), next = word | RSL_POOL_MARK_;
+        if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) return false;
+        if (state == RSL_POOL_IDLE_) next = word - RSL_POOL_IDLE_ + RSL_POOL_BUSY_;
+        if (next == word) return false;
+        if (rsl_cas_(&slot->word, &word, next)) return state == RSL_POOL_IDLE_;
+    }
+}
+
 /* Lock held; the slot is leased: reports a lease that is out for too long, once. */
 static void rsl_pool_find_leak_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot_ *slot,
                                 uint64_t word, rsl_time *due)
 {
     rsl_time taken = (rsl_time)rsl_load_relaxed_(&slot->taken_at);
     rsl_time end = (rsl_time)rsl_load_relaxed_(&slot->expires_at);
-    if (end <= news->coarse) end = rsl_time_add_(news->coarse, RSL_SEC(1));
-    *due = rsl_pool_sooner_(*due, end); /* if its release does not look at the clock */
+    if (end > news->coarse) *due = rsl_pool_sooner_(*due, end);
+    else rsl_pool_take_idle_(slot); /* marks it: its release might not look at the clock */
     if (pool->config.leak_after == RSL_FOREVER || taken == 0) return;
     rsl_time then = rsl_time_add_(taken, pool->config.leak_after);
     if (news->coarse < then) {
@@ -4125,20 +4238,7 @@ static void rsl_pool_visit_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time *due)
         reason = rsl_pool_validate_(pool, slot, news.coarse);
         *due = rsl_pool_sooner_(*due, rsl_time_add_(news.coarse, pool->config.keepalive));
     }
-    rsl_pool_give_(pool, slot, reason);
-}
-
-/* Lock held: IDLE to BUSY; false: it is in another state, and if leased, marked. */
-static bool rsl_pool_take_idle_(rsl_pool_slot_ *slot)
-{
-    uint64_t word = rsl_load_(&slot->word);
-    for (;;) {
-        uint64_t state = rsl_pool_state_of_(word), next = word | RSL_POOL_MARK_;
-        if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) return false;
-        if (state == RSL_POOL_IDLE_) next = word - RSL_POOL_IDLE_ + RSL_POOL_BUSY_;
-        if (next == word) return false;
-        if (rsl_cas_(&slot->word, &word, next)) return state == RSL_POOL_IDLE_;
-    }
+    rsl_pool_give_(pool, slot, plain - RSL_POOL_IDLE_ + RSL_POOL_BUSY_, reason);
 }
 
 /* Destroys what is idle, the highest first: all, or while there are too many. */
@@ -4172,7 +4272,8 @@ static rsl_time rsl_pool_sweep_(rsl_pool *pool)
     }
     if (pool->config.leak_after != RSL_FOREVER && pool->open > 0)
         due = rsl_pool_sooner_(due, rsl_time_add_(news.coarse, pool->config.leak_after));
-    if (pool->open > pool->config.size_min) /* what is leased now may be idle right after */
+    bool later = pool->config.idle_timeout > 0; /* else releases do it */
+    if (later && pool->open > pool->config.size_min) /* leased now, idle right after */
         due = rsl_pool_sooner_(due, rsl_time_add_(news.coarse, pool->config.idle_timeout));
     if (pool->open > 0)
         due = rsl_pool_sooner_(due, rsl_time_add_(news.coarse, pool->config.keepalive));
@@ -4185,19 +4286,38 @@ static rsl_time rsl_pool_sweep_(rsl_pool *pool)
     return rsl_time_add_(news.now, wait);
 }
 
+/* Between these, close waits for the call. */
+static void rsl_pool_call_begin_(rsl_pool *pool)
+{
+    rsl_pool_news_ news;
+    rsl_pool_lock_(pool, &news);
+    pool->calls++;
+    rsl_pool_unlock_(pool, &news);
+}
+
+static void rsl_pool_call_end_(rsl_pool *pool)
+{
+    rsl_pool_news_ news;
+    rsl_pool_lock_(pool, &news);
+    if (pool->calls > 0) pool->calls--; /* 0: in a forked child */
+    rsl_pool_unlock_(pool, &news);
+}
+
 rsl_time rsl_pool_maintain(rsl_pool *pool)
 {
     rsl_pool_news_ news;
     if (pool == NULL) return RSL_FOREVER;
+    rsl_pool_call_begin_(pool);
     for (uint32_t i = 0; rsl_pool_creates_(pool) && i < RSL_POOL_SIZE_MAX_; i++) {
         rsl_pool_task_ task = rsl_pool_work_(pool, &rsl_ctx_unlimited_);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
     }
     rsl_time due = rsl_pool_sweep_(pool);
     rsl_pool_lock_(pool, &news);
-    bool later = pool->create_after > news.now && rsl_pool_has_work_(pool);
-    if (later) due = rsl_pool_sooner_(due, pool->create_after);
+    rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, news.now);
+    if (wish.wanted && wish.at > news.now) due = rsl_pool_sooner_(due, wish.at);
     rsl_pool_unlock_(pool, &news);
+    rsl_pool_call_end_(pool);
     return due;
 }
 
@@ -4207,10 +4327,10 @@ rsl_time rsl_pool_maintain(rsl_pool *pool)
 
 #ifndef RSL_NO_THREADS
 /* Lock held: until when a thread without a job may sleep. */
-static rsl_time rsl_pool_crew_until_(const rsl_pool *pool, rsl_pool_task_ task)
+static rsl_time rsl_pool_crew_until_(const rsl_pool *pool, const rsl_pool_job_ *job)
 {
     rsl_time until = pool->sweeping || pool->closing ? RSL_FOREVER : pool->sweep_at;
-    if (task == RSL_POOL_LATER_) until = rsl_pool_sooner_(until, pool->create_after);
+    if (job->task == RSL_POOL_LATER_) until = rsl_pool_sooner_(until, job->at);
     if (pool->mode & RSL_POOL_CLOCKED_) /* a clock that others move: look again soon */
         until = rsl_clock_real_() + RSL_MS(1);
     return until;
@@ -4227,7 +4347,7 @@ static void rsl_pool_crew_(void *arg)
         bool sweep = !pool->sweeping && !pool->closing && news.now >= pool->sweep_at;
         bool create = job.task == RSL_POOL_CREATE_, evict = job.task == RSL_POOL_EVICT_;
         if (!create && !evict && !sweep) {
-            rsl_cond_wait_(&pool->crew_wakes, &pool->lock, rsl_pool_crew_until_(pool, job.task));
+            rsl_cond_wait_(&pool->crew_wakes, &pool->lock, rsl_pool_crew_until_(pool, &job));
             news.now = rsl_clock_now_(&pool->config.clock);
             continue;
         }
@@ -4302,15 +4422,16 @@ static rsl_word_ *rsl_pool_page_new_(uint64_t *mode)
     (void)mode;
     return (rsl_word_ *)RSL_MALLOC(3 * sizeof(rsl_word_));
 #else
+    const uint64_t by_pid = RSL_POOL_BY_PID_ | RSL_POOL_SPECIAL_ | RSL_POOL_TIMED_;
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return NULL;
 #ifdef MADV_WIPEONFORK
     int saved = errno;
-    if (madvise(page, size, MADV_WIPEONFORK) != 0) *mode |= RSL_POOL_BY_PID_ | RSL_POOL_TIMED_;
+    if (madvise(page, size, MADV_WIPEONFORK) != 0) *mode |= by_pid;
     errno = saved;
 #else
-    *mode |= RSL_POOL_BY_PID_ | RSL_POOL_TIMED_;
+    *mode |= by_pid;
 #endif
     return (rsl_word_ *)page;
 #endif
@@ -4346,11 +4467,12 @@ static void rsl_pool_forget_(rsl_pool *pool)
     pool->racer = 0;
     pool->marked = pool->closer = pool->stop = pool->sweeping = pool->watching = false;
     pool->crew_count = pool->crew_begun = 0;
-    pool->failures = 0;
-    pool->create_after = pool->sweep_at = 0;
+    pool->failing = 0;
+    pool->sweep_at = 0;
+    pool->stamp = (pool->stamp & ~(uint64_t)15) | ((pool->stamp + 1) & 15);
     pool->unleased = 0;
     memset(&pool->stats, 0, sizeof pool->stats);
-    pool->calls = 0;
+    pool->calls = pool->vacant = 0;
     memset(pool->keys, 0, pool->keys_count * sizeof *pool->keys); /* names may be half-made */
     rsl_pools_forget_(pool->pools);
     for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++) {
@@ -4463,7 +4585,7 @@ static uint64_t rsl_pool_mode_of_(const rsl_pool_config *c, bool keyed)
 {
     uint64_t mode = 0;
     if (c->validate != NULL) mode |= RSL_POOL_VALIDATES_;
-    if (c->reset != NULL) mode |= RSL_POOL_RESETS_;
+    if (c->reset != NULL || c->idle_timeout == 0) mode |= RSL_POOL_SPECIAL_;
     if (c->clock.now != NULL) mode |= RSL_POOL_CLOCKED_;
     if (keyed) mode |= RSL_POOL_KEYED_;
     if (mode != 0 || c->leak_after != RSL_FOREVER) mode |= RSL_POOL_TIMED_;
@@ -4518,7 +4640,13 @@ static int rsl_pool_open_(rsl_pool **pool, const rsl_pool_config *config, uint32
     p->limit = p->config.size_max;
     if (p->config.adaptive) p->limit = p->config.size_min > 1 ? p->config.size_min : 1;
     p->key_limit = key_limit;
+    p->key_creating = keyed == NULL || p->config.creating_max < 2 ? p->config.creating_max
+                                                                   : p->config.creating_max / 2;
     p->epoch = 1;
+    uint64_t number = (uint64_t)(uintptr_t)p ^ (uint64_t)rsl_clock_real_();
+    number = number * 0x9e3779b97f4a7c15u >> 40; /* no two pools alike, most likely */
+    p->first = number + 1;
+    p->stamp = (number & 0xff) << 4;
     int status = rsl_pool_allocate_(p, keys);
     if (status == RSL_OK) {
         memset((void *)p->epoch_page, 0, 3 * sizeof *p->epoch_page);
@@ -4760,7 +4888,7 @@ uint32_t rsl_pool_health(rsl_pool *pool)
     if (spare == 0) warnings |= RSL_POOL_NO_IDLE;
     if (pool->waiting > 0) warnings |= RSL_POOL_WAITING;
     if (s.leaking > 0) warnings |= RSL_POOL_LEAK;
-    if (pool->failures > 0) warnings |= RSL_POOL_CANNOT_CREATE;
+    if (pool->failing > 0) warnings |= RSL_POOL_CANNOT_CREATE;
     rsl_pool_unlock_(pool, &news);
     return warnings;
 }
@@ -4850,6 +4978,7 @@ int rsl_pools_open(rsl_pools **pools, const rsl_pools_config *config)
     memset(p, 0, sizeof *p);
     int status = rsl_map_init_(&p->map);
     c.each.size_max = c.total_max;
+    if (c.each.creating_max == 0) c.each.creating_max = 4;
     if (status == RSL_OK) {
         status = rsl_pool_open_(&p->pool, &c.each, c.keys_max + 1, key_limit, &c);
         if (status != RSL_OK) rsl_map_deinit_(&p->map);
@@ -4898,7 +5027,8 @@ static uint32_t rsl_pools_room_(rsl_pools *pools)
     if (oldest == 0) return 0;
     rsl_map_del_(&pools->map, pool->keys[oldest].name);
     RSL_FREE(pool->keys[oldest].name);
-    pool->keys[oldest].name = NULL;
+    rsl_pool_recover_(pool, &pool->keys[oldest]);
+    memset(&pool->keys[oldest], 0, sizeof pool->keys[oldest]);
     return oldest;
 }
 
@@ -4981,7 +5111,8 @@ int rsl_pools_begin(rsl_pools *pools, const char *key, const rsl_ctx *ctx, rsl_w
                     rsl_pool_lease *lease)
 {
     uint32_t index;
-    if (lease == NULL || !rsl_pool_may_begin_(waiter)) return RSL_EINVAL;
+    if (pools == NULL || lease == NULL) return RSL_EINVAL;
+    if (!rsl_pool_may_begin_(pools->pool, waiter)) return RSL_EINVAL;
     int status = rsl_pools_find_(pools, key, &index);
     if (status != RSL_OK) return status;
     status = rsl_pool_begin_keyed_(pools->pool, ctx, index, waiter, lease);

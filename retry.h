@@ -1045,7 +1045,9 @@ static inline rsl_waiter *rsl_waiters_take_(rsl_waiters_ *list)
 /* No lock held. The release is the last touch: it hands the memory back to its owner. */
 static inline void rsl_waiter_wake_(rsl_waiter *waiter)
 {
+    int saved = errno;
     waiter->wake(waiter->user);
+    errno = saved;
     rsl_store_(&waiter->private_.state, RSL_WAITER_WOKEN_);
 }
 

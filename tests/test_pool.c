@@ -1136,6 +1136,35 @@ static void after_a_thousand_failures_the_wait_is_still_at_its_cap(void **unused
     rig_end(&r);
 }
 
+static void the_ctx_of_a_creation_ends_with_that_of_the_acquirer_who_makes_it(void **unused)
+{
+    (void)unused;
+    rig r;
+    rsl_pool_config config = {.size_max = 3, .acquire_timeout = RSL_SEC(3)};
+    rig_start(&r, config);
+    rsl_ctx ctx = within(&r, RSL_SEC(1));
+    rsl_pool_lease leases[2];
+    assert_int_equal(rsl_pool_acquire(r.pool, &ctx, &leases[0]), RSL_OK);
+    assert_true(r.factory.left == RSL_SEC(1));
+    ctx = within(&r, RSL_SEC(9));
+    assert_int_equal(rsl_pool_acquire(r.pool, &ctx, &leases[1]), RSL_OK);
+    assert_true(r.factory.left == RSL_SEC(3));
+    give_many(&r, leases, 2);
+    rig_end(&r);
+}
+
+static void without_an_acquire_timeout_a_creation_has_no_deadline(void **unused)
+{
+    (void)unused;
+    rig r;
+    rsl_pool_config config = {.size_max = 1, .acquire_timeout = RSL_FOREVER};
+    rig_start(&r, config);
+    rsl_pool_lease lease = take(&r);
+    assert_true(r.factory.left == RSL_FOREVER);
+    give(&r, &lease);
+    rig_end(&r);
+}
+
 static void a_creation_that_ends_too_late_leaves_its_resource_in_the_pool(void **unused)
 {
     (void)unused;
@@ -1189,6 +1218,29 @@ static void the_time_that_leases_are_held_is_counted(void **unused)
     rsl_pool_stats stats = stats_of(&r);
     assert_true(stats.use_total == RSL_MS(14));
     assert_true(stats.use_max == RSL_MS(9));
+    rig_end(&r);
+}
+
+static void the_longest_use_is_that_of_any_slot_at_any_time(void **unused)
+{
+    (void)unused;
+    static const int ms[2][2] = {{9, 3}, {5, 4}}; /* by the order of use, and the slot */
+    rig r;
+    rig_start(&r, sized(2));
+    for (int i = 0; i < 2; i++) {
+        rsl_pool_lease leases[2];
+        take_many(&r, leases, 2);
+        rsl_time began = r.clock.now;
+        int first = ms[i][0] < ms[i][1] ? 0 : 1;
+        for (int j = 0; j < 2; j++) {
+            int k = j == 0 ? first : 1 - first;
+            r.clock.now = began + RSL_MS(ms[i][leases[k].slot]);
+            give(&r, &leases[k]);
+        }
+    }
+    rsl_pool_stats stats = stats_of(&r);
+    assert_true(stats.use_max == RSL_MS(9));
+    assert_true(stats.use_total == RSL_MS(21));
     rig_end(&r);
 }
 
@@ -2080,16 +2132,50 @@ static void a_load_between_the_two_marks_moves_nothing(void **unused)
         (void)rsl_pool_maintain(r.pool);
         poll_crowd(&r, crowd, holds);
     }
-    send_home(&r, crowd, holds, 6);
+    send_home(&r, crowd, holds, 5);
+    size_t resized = events_of(&r, RSL_POOL_RESIZED);
     for (int i = 0; i < 30; i++) {
         assert_int_equal(after_a_window(&r), 8);
     }
-    for (int i = 0, left = 6; i < CROWD && left > 0; i++) {
+    assert_int_equal(events_of(&r, RSL_POOL_RESIZED), resized);
+    for (int i = 0, left = 5; i < CROWD && left > 0; i++) {
         if (crowd[i].lease.generation != 0) {
             give(&r, &crowd[i].lease);
             left--;
         }
     }
+    rig_end(&r);
+}
+
+static void an_adaptive_pool_never_shrinks_below_its_least_size(void **unused)
+{
+    (void)unused;
+    for (uint32_t least = 1; least <= 8; least++) {
+        rig r;
+        guest crowd[CROWD];
+        bool holds[CROWD];
+        rig_start(&r, adapting(least, 8));
+        grow_under(&r, crowd, holds, 8);
+        send_home(&r, crowd, holds, 0);
+        for (int windows = 0; windows < 40; windows++) {
+            assert_true(after_a_window(&r) >= least);
+        }
+        assert_int_equal(stats_of(&r).size_now, least);
+        rig_end(&r);
+    }
+}
+
+static void resizing_an_adaptive_pool_changes_its_bounds_and_not_its_size(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start(&r, adapting(0, 8));
+    assert_int_equal(rsl_pool_resize(r.pool, 0, 20), RSL_OK);
+    assert_true(stats_of(&r).size_now == 1 && stats_of(&r).size_max == 20);
+    assert_int_equal(rsl_pool_resize(r.pool, 4, 20), RSL_OK);
+    assert_int_equal(stats_of(&r).size_now, 4);
+    assert_int_equal(rsl_pool_resize(r.pool, 0, 2), RSL_OK);
+    assert_int_equal(stats_of(&r).size_now, 2);
     rig_end(&r);
 }
 
@@ -2200,6 +2286,25 @@ static void a_closed_pool_takes_no_new_work(void **unused)
     assert_int_equal(stats_of(&r).in_use, 1);
     give(&r, &lease);
     assert_int_equal(stats_of(&r).open, 0);
+    rig_end(&r);
+}
+
+static void a_closed_pool_creates_nothing_more(void **unused)
+{
+    (void)unused;
+    rig r;
+    rsl_pool_config config = {.size_max = 4, .size_min = 3, .creating_max = 2};
+    rig_start(&r, config);
+    rsl_pool_lease lease = take(&r);
+    rsl_ctx ctx = within(&r, RSL_MS(1));
+    assert_int_equal(rsl_pool_close(r.pool, &ctx), RSL_ETIMEOUT);
+    int tries = r.factory.tries;
+    for (int i = 0; i < 3; i++) {
+        (void)rsl_pool_maintain(r.pool);
+    }
+    assert_int_equal(r.factory.tries, tries);
+    assert_int_equal(stats_of(&r).open, 1);
+    give(&r, &lease);
     rig_end(&r);
 }
 
@@ -2834,9 +2939,12 @@ int main(void)
         cmocka_unit_test(a_null_resource_is_a_resource),
         cmocka_unit_test(the_ctx_of_a_creation_ends_at_the_acquire_timeout),
         cmocka_unit_test(after_a_thousand_failures_the_wait_is_still_at_its_cap),
+        cmocka_unit_test(the_ctx_of_a_creation_ends_with_that_of_the_acquirer_who_makes_it),
+        cmocka_unit_test(without_an_acquire_timeout_a_creation_has_no_deadline),
         cmocka_unit_test(a_creation_that_ends_too_late_leaves_its_resource_in_the_pool),
         cmocka_unit_test(the_time_that_creations_take_is_counted),
         cmocka_unit_test(the_time_that_leases_are_held_is_counted),
+        cmocka_unit_test(the_longest_use_is_that_of_any_slot_at_any_time),
         cmocka_unit_test(validation_is_skipped_for_what_was_used_a_moment_ago),
         cmocka_unit_test(validation_is_never_skipped_when_none_is_wished),
         cmocka_unit_test(what_fails_its_validation_is_destroyed_and_the_next_idle_one_tried),
@@ -2878,11 +2986,14 @@ int main(void)
         cmocka_unit_test(an_adaptive_pool_grows_while_somebody_waits),
         cmocka_unit_test(an_adaptive_pool_shrinks_slowly_when_nobody_waits),
         cmocka_unit_test(a_load_between_the_two_marks_moves_nothing),
+        cmocka_unit_test(an_adaptive_pool_never_shrinks_below_its_least_size),
+        cmocka_unit_test(resizing_an_adaptive_pool_changes_its_bounds_and_not_its_size),
         cmocka_unit_test(an_adaptive_pool_without_load_stays_small),
         cmocka_unit_test(a_fixed_pool_does_not_adapt),
         cmocka_unit_test(closing_destroys_all_and_frees_all),
         cmocka_unit_test(closing_with_leases_out_waits_and_then_names_the_holders),
         cmocka_unit_test(a_closed_pool_takes_no_new_work),
+        cmocka_unit_test(a_closed_pool_creates_nothing_more),
         cmocka_unit_test(a_release_during_close_ends_it),
         cmocka_unit_test(a_cancelled_close_can_be_repeated),
         cmocka_unit_test(closing_tells_who_waits),

@@ -67,6 +67,7 @@ typedef struct dock {
     rsl_pools  *pools;          /* set: the pool is one of keys, which are databases */
     char        conninfo[300];
     _Atomic int created, destroyed, abandoned, leaked, stragglers;
+    _Atomic int live[3], live_max[3]; /* of keyed pools: shop, mail; and of both */
     void       *kept[16];       /* what a child abandons: it stays taken, and must not count as
                                    leaked */
 } dock;
@@ -79,6 +80,19 @@ static int dock_create(void *user, const rsl_ctx *ctx, void **resource)
     return code;
 }
 
+static void note_max(_Atomic int *most, int number)
+{
+    int before = atomic_load(most);
+    while (number > before && !atomic_compare_exchange_weak(most, &before, number)) continue;
+}
+
+static void dock_count_live(dock *d, const char *database, int change)
+{
+    int i = strcmp(database, "mail") == 0;
+    note_max(&d->live_max[i], atomic_fetch_add(&d->live[i], change) + change);
+    note_max(&d->live_max[2], atomic_fetch_add(&d->live[2], change) + change);
+}
+
 static int dock_create_keyed(void *user, const rsl_ctx *ctx, const char *key, void **resource)
 {
     dock *d = user;
@@ -88,12 +102,14 @@ static int dock_create_keyed(void *user, const rsl_ctx *ctx, const char *key, vo
     config.conninfo = conninfo;
     int code = rsl_postgres_create(&config, ctx, resource);
     if (code == RSL_OK) atomic_fetch_add(&d->created, 1);
+    if (code == RSL_OK) dock_count_live(d, key, 1);
     return code;
 }
 
 static void dock_destroy(void *user, void *resource)
 {
     dock *d = user;
+    if (d->pools != NULL) dock_count_live(d, PQdb(resource), -1);
     rsl_postgres_destroy(&d->config, resource);
     atomic_fetch_add(&d->destroyed, 1);
 }
@@ -1279,15 +1295,16 @@ static void closing_names_who_still_holds_and_a_late_release_is_safe(void **stat
     dock_end(d);
 }
 
-static void closing_while_the_server_is_down_leaves_nothing(void **state)
+static void closing_while_the_server_is_down_answers_who_waits(void **state)
 {
     fixture *f = *state;
     dock *d = &f->dock;
-    dock_open(d, "pool", (rsl_pool_config){.size_max = 3});
+    dock_open(d, "pool", (rsl_pool_config){.size_max = 3, .validate_after = RSL_NONE});
     warm(d, 3);
     postgres_do("down", "immediate");
     caller *waiting[4];
     for (size_t i = 0; i < RSL_COUNT(waiting); i++) waiting[i] = call(f, d, RSL_SEC(60));
+    EVENTUALLY(stats_of(d).waiting == RSL_COUNT(waiting));
     rsl_time start = rsl_now();
     int code = dock_close(d, LATE); /* a connect may be under way */
     rsl_time took = rsl_now() - start;
@@ -1295,6 +1312,8 @@ static void closing_while_the_server_is_down_leaves_nothing(void **state)
     postgres_do("up", "");
     assert_int_equal(code, RSL_OK);
     assert_true(took < LATE);
+    for (size_t i = 0; i < RSL_COUNT(waiting); i++)
+        assert_int_equal(waiting[i]->acquired, RSL_ECLOSED);
     assert_int_equal(atomic_load(&d->created), atomic_load(&d->destroyed));
     assert_int_equal(postgres_count("pool"), 0);
 }
@@ -1461,6 +1480,57 @@ static void databases_as_keys_keep_their_limits_and_give_up_the_oldest_idle(void
     dock_end(d);
 }
 
+/* Takes turns on one database for a while. */
+typedef struct customer {
+    pthread_t   thread;
+    dock       *dock;
+    const char *key;
+    int         served, failed;
+} customer;
+
+static void *customer_main(void *arg)
+{
+    customer *c = arg;
+    rsl_time end = rsl_now() + RSL_MS(400);
+    while (c->served < 5 || rsl_now() < end) {
+        rsl_pool_lease lease;
+        rsl_ctx ctx = rsl_within(LATE);
+        int code = rsl_pools_acquire(c->dock->pools, c->key, &ctx, &lease);
+        if (code == RSL_OK) {
+            bool right = strcmp(PQdb(lease.resource), c->key) == 0;
+            if (!right || ping(lease.resource, &ctx) != RSL_OK) c->failed++;
+            rsl_pool_release(lease.pool, &lease);
+            c->served++;
+        } else if (++c->failed > 3) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+static void two_databases_under_load_share_the_total_and_nobody_starves(void **state)
+{
+    fixture *f = *state;
+    dock *d = &f->dock;
+    customer customers[6] = {{.served = 0}};
+    open_keyed(d);
+    for (size_t i = 0; i < RSL_COUNT(customers); i++) {
+        customers[i].dock = d;
+        customers[i].key = i % 2 == 0 ? "shop" : "mail";
+        if (pthread_create(&customers[i].thread, NULL, customer_main, &customers[i]) != 0)
+            customers[i].dock = NULL;
+    }
+    for (size_t i = 0; i < RSL_COUNT(customers); i++)
+        if (customers[i].dock != NULL) pthread_join(customers[i].thread, NULL);
+    for (size_t i = 0; i < RSL_COUNT(customers); i++) {
+        assert_non_null(customers[i].dock);
+        assert_int_equal(customers[i].failed, 0);
+    }
+    for (int i = 0; i < 2; i++) assert_in_range(atomic_load(&d->live_max[i]), 1, 2);
+    assert_int_equal(atomic_load(&d->live_max[2]), 3);
+    dock_end(d);
+}
+
 /* Who fails to connect to one database does not hinder another's. */
 static void a_database_that_is_not_there_leaves_the_other_alone(void **state)
 {
@@ -1504,10 +1574,11 @@ int main(void)
         ON_SERVER(a_waiter_that_is_cancelled_leaves_its_turn_to_the_next),
         ON_SERVER(a_lease_that_is_kept_too_long_is_reported_with_its_holder),
         ON_SERVER(closing_names_who_still_holds_and_a_late_release_is_safe),
-        ON_SERVER(closing_while_the_server_is_down_leaves_nothing),
+        ON_SERVER(closing_while_the_server_is_down_answers_who_waits),
         ON_SERVER(the_next_borrower_finds_nothing_of_the_one_before),
         ON_SERVER(what_cannot_be_reset_is_not_lent_again),
         ON_SERVER(databases_as_keys_keep_their_limits_and_give_up_the_oldest_idle),
+        ON_SERVER(two_databases_under_load_share_the_total_and_nobody_starves),
         ON_SERVER(a_database_that_is_not_there_leaves_the_other_alone),
     };
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);

@@ -642,6 +642,27 @@ static void beyond_keys_max_the_one_longest_unused_is_forgotten(void **unused)
     host_end(&h);
 }
 
+static void by_default_a_hundred_resources_and_1024_keys_have_room(void **unused)
+{
+    (void)unused;
+    host_rig h;
+    rsl_pools_config config = {.each = {.uses_max = 1}};
+    host_start(&h, config);
+    assert_int_equal(stats_of(&h.r).size_max, 100);
+    char key[16] = "";
+    for (int i = 0; i < 1025; i++) {
+        (void)snprintf(key, sizeof(key), "%d", i);
+        host_warm(&h, key);
+        if (i == 0) {
+            assert_int_equal(stats_of_key(&h, key).size_max, 10);
+        }
+        assert_int_equal(is_known(&h, "0"), i < 1024);
+    }
+    assert_true(is_known(&h, "1") && is_known(&h, "1024"));
+    h.r.events.count = 0;
+    host_end(&h);
+}
+
 static void a_key_with_resources_or_waiters_is_not_forgotten(void **unused)
 {
     (void)unused;
@@ -1135,6 +1156,7 @@ int main(void)
         cmocka_unit_test(a_key_that_waits_longer_is_not_starved_by_a_busy_one),
         cmocka_unit_test(many_keys_share_a_total_of_one),
         cmocka_unit_test(beyond_keys_max_the_one_longest_unused_is_forgotten),
+        cmocka_unit_test(by_default_a_hundred_resources_and_1024_keys_have_room),
         cmocka_unit_test(a_key_with_resources_or_waiters_is_not_forgotten),
         cmocka_unit_test(ten_thousand_keys_pass_through_a_few_places),
         cmocka_unit_test(the_failure_of_one_creation_is_told_and_the_next_key_served),
