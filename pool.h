@@ -566,7 +566,8 @@ RSL_API int rsl_pool_supply(rsl_pool *pool, rsl_creation *ticket, int rc, void *
    would refuse the sizes; RSL_ENOMEM: nothing has changed; RSL_ECLOSED. */
 RSL_API int rsl_pool_resize(rsl_pool *pool, uint32_t size_min, uint32_t size_max);
 
-/* Every resource made before this call is destroyed: idle ones soon, leased ones on release. O(1).
+/* Every resource made, or begun, before this call is destroyed: idle ones soon, leased ones on
+   release. O(1).
    NULL is passed over. */
 RSL_API void rsl_pool_invalidate_all(rsl_pool *pool);
 
@@ -3300,6 +3301,7 @@ static rsl_pool_slot_ *rsl_pool_reserve_(rsl_pool *pool, uint32_t key)
             rsl_store_(&pool->extent, i + 1);
         }
         rsl_store_relaxed_(&slot->place, (uint64_t)key << 32 | i);
+        rsl_store_relaxed_(&slot->epoch, pool->epoch); /* that in which its creation began */
         rsl_store_(&slot->word, word | RSL_POOL_CREATING_);
         pool->creating++;
         pool->keys[key].creating++;
@@ -3328,7 +3330,6 @@ static void rsl_pool_furnish_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slo
                                   c->lifetime_max);
     rsl_time life = c->lifetime_max == RSL_FOREVER ? RSL_FOREVER : c->lifetime_max - off;
     slot->resource = resource;
-    rsl_store_relaxed_(&slot->epoch, pool->epoch);
     rsl_store_relaxed_(&slot->last, last);
     rsl_store_relaxed_(&slot->taken_at, 0);
     rsl_store_relaxed_(&slot->expires_at, (uint64_t)rsl_time_add_(news->coarse, life));
@@ -3401,7 +3402,8 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
         rsl_pool_unlock_(pool, &news);
         return RSL_EINVAL;
     }
-    bool closing = pool->closing, settled = rc != 0;
+    bool settled = rc != 0;
+    rsl_pool_reason reason = (rsl_pool_reason)0; /* why what was made is not wanted any more */
     pool->creating--;
     pool->keys[rsl_pool_kind_of_(slot)].creating--;
     pool->tender_knows = false; /* whoever is in charge is to look again */
@@ -3409,15 +3411,18 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
     else if (rc != 0) rsl_pool_create_failed_(pool, &news, slot, rc);
     else {
         rsl_pool_furnish_(pool, &news, slot, resource, took > 0 ? took : 0);
-        if (!closing && !rsl_pool_is_crowded_(pool))
-            settled = rsl_pool_settle_(pool, &news, slot, false);
-        if (!settled && !closing) pool->leaving++;
+        if (pool->closing) reason = RSL_POOL_CLOSED;
+        else if (rsl_load_relaxed_(&slot->epoch) != pool->epoch) reason = RSL_POOL_OUTDATED;
+        else if (rsl_pool_is_crowded_(pool)) reason = RSL_POOL_IDLE;
+        else settled = rsl_pool_settle_(pool, &news, slot, false);
+        if (!settled && reason == 0) reason = RSL_POOL_IDLE;
+        if (reason == RSL_POOL_IDLE) pool->leaving++;
         pool->sweep_at = 0; /* what is due first may have changed */
         if (!pool->config.caller_maintains) rsl_cond_signal_(&pool->crew_wakes);
     }
     rsl_pool_unlock_(pool, &news);
-    if (!settled) rsl_pool_destroy_(pool, slot, closing ? RSL_POOL_CLOSED : RSL_POOL_IDLE, false);
-    return rc == 0 && closing ? RSL_ECLOSED : RSL_OK;
+    if (reason != 0) rsl_pool_destroy_(pool, slot, reason, false);
+    return reason == RSL_POOL_CLOSED ? RSL_ECLOSED : RSL_OK;
 }
 
 /* Or does a loop, by tickets? */

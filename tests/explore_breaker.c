@@ -377,7 +377,7 @@ static void make_colliding_time_window(void)
     uint64_t number = 100;
     make_time_window();
     for (int i = 0; i < 3; i++) {
-        while (rsl_breaker_hash_(number) != 3) number++;
+        while (rsl_shard_hash_(number, RSL_BREAKER_SHARDS_) != 3) number++;
         explore_.selves[i] = number++;
     }
 }

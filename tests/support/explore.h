@@ -48,7 +48,7 @@ enum {
     EXPLORE_CHOICES_ = 4096,             /* in one schedule */
     EXPLORE_STEPS_ = 20000,              /* in one schedule; more is a livelock */
     EXPLORE_WORDS_ = 8192,               /* a power of 2 */
-    EXPLORE_DEAD_ = 8,
+    EXPLORE_DEAD_ = 24,
     EXPLORE_ARENA_ = 256 * 1024,
     EXPLORE_POISON_ = 0xA5
 };
@@ -71,6 +71,7 @@ typedef enum explore_state_ {
     EXPLORE_LOCKING_,  /* takes `lock` when it is next chosen */
     EXPLORE_WAITING_,  /* for a signal of `cond`, or for its time to be up; then takes `lock` */
     EXPLORE_PAUSED_,   /* until others have moved */
+    EXPLORE_JOINING_,  /* until `joined` has ended */
     EXPLORE_FINISHED_
 } explore_state_;
 
@@ -83,6 +84,9 @@ typedef struct explore_thread_ {
     const void    *cond;
     int64_t        until;
     bool           timed_out;
+    int            joined;
+    void         (*run)(void *arg);    /* of a thread that the library started (none) */
+    void          *arg;
     uint64_t       moved_at, paused_at; /* serial numbers of moves */
     uint32_t       awaits;              /* bits of threads that are owed a move before it */
     uintptr_t      frame;               /* below it nothing of its stack is alive */
@@ -96,6 +100,9 @@ typedef struct explore_word_ {
     bool      shared;
 } explore_word_;
 
+/* Memory that is given back, and by whom: what others do there does not commute with that. */
+typedef struct explore_grave_ { uintptr_t start, size; int digger; } explore_grave_;
+
 static struct explore_ {
     const explore_scenario *scenario;
     explore_thread_  threads[EXPLORE_THREADS + 2];
@@ -104,6 +111,7 @@ static struct explore_ {
     bool             alone;      /* the frame runs: nothing to choose */
     bool             failed, grown, tracing, replaying;
     char             why[160];
+    int              lent, started; /* threads for what the library starts; that it started */
     uint32_t         steps, steps_max;
     uint64_t         serial;
     int64_t          now;
@@ -116,6 +124,8 @@ static struct explore_ {
     uint32_t         words_count, words_shared;
     struct { unsigned char *start; size_t size; } dead[EXPLORE_DEAD_];
     uint32_t         dead_count;
+    explore_grave_   graves[EXPLORE_DEAD_]; /* in any schedule so far */
+    uint32_t         graves_count;
     size_t           arena_used;
     uint64_t         schedules, schedules_all; /* of this bound; of all, and of vain starts */
     uint64_t         work;         /* steps of all schedules */
@@ -144,7 +154,9 @@ static void explore_begin_(void)
             explore_.job();
             explore_.threads[self].state = EXPLORE_FINISHED_;
         } else {
-            explore_.scenario->thread(self);
+            const explore_thread_ *thread = &explore_.threads[self];
+            if (thread->run != NULL) thread->run(thread->arg);
+            else explore_.scenario->thread(self);
             explore_.steps++;
             explore_.threads[self].state = EXPLORE_FINISHED_;
         }
@@ -210,11 +222,11 @@ static void explore_print_schedule_(FILE *out)
     fprintf(out, "\n");
 }
 
-/* A pointer read from dead memory was followed. */
+/* A pointer that was read from dead memory was followed. */
 static void explore_crashed_(int signal)
 {
-    printf("not ok %d - %s\n# signal %d in thread %d at step %u\n", explore_.number,
-           explore_.scenario->name, signal, explore_.current, explore_.steps);
+    if (explore_.current <= EXPLORE_FRAME_) explore_fail_("a pointer to nowhere is followed");
+    printf("not ok %d - %s\n# signal %d\n", explore_.number, explore_.scenario->name, signal);
     explore_print_schedule_(stdout);
     (void)fflush(stdout);
     _exit(1);
@@ -265,6 +277,16 @@ EXPLORE_INLINE void explore_alive_(const void *address)
         explore_fail_("a stack is touched where nothing lives any more");
 }
 
+/* Is this given back, now or in another schedule, by somebody else than all that use it? */
+static bool explore_is_mortal_(uintptr_t at, unsigned users)
+{
+    for (uint32_t i = 0; i < explore_.graves_count; i++) {
+        const explore_grave_ *grave = &explore_.graves[i];
+        if (at - grave->start < grave->size && (users & ~(1u << grave->digger)) != 0) return true;
+    }
+    return false;
+}
+
 /* Notes who uses the word. True when an operation on it is worth a choice. */
 EXPLORE_INLINE bool explore_use_(const void *address, bool writes)
 {
@@ -275,9 +297,23 @@ EXPLORE_INLINE bool explore_use_(const void *address, bool writes)
     else word->readers |= self;
     unsigned users = word->writers | word->readers;
     word->shared = word->writers != 0 && (users & (users - 1)) != 0;
+    word->shared |= explore_is_mortal_(word->address, users);
     explore_.grown |= word->shared;
     explore_.words_shared += word->shared;
     return explore_.replaying;
+}
+
+static void explore_bury_(uintptr_t start, uintptr_t size)
+{
+    for (uint32_t i = 0; i < explore_.graves_count; i++) {
+        const explore_grave_ *grave = &explore_.graves[i];
+        bool same = grave->start == start && grave->size >= size;
+        if (same && grave->digger == explore_.current) return;
+    }
+    if (explore_.graves_count == EXPLORE_DEAD_ || explore_.replaying) return;
+    explore_grave_ grave = {start, size, explore_.current};
+    explore_.graves[explore_.graves_count++] = grave;
+    explore_.grown = true;
 }
 
 /* From now on nobody may touch these bytes: checked at each operation, and at the end. */
@@ -287,6 +323,7 @@ EXPLORE_UNUSED static void explore_dead(void *start, size_t size)
         explore_fail_("too many dead places");
         return;
     }
+    explore_bury_((uintptr_t)start, size);
     memset(start, EXPLORE_POISON_, size);
     explore_.dead[explore_.dead_count].start = (unsigned char *)start;
     explore_.dead[explore_.dead_count++].size = size;
@@ -365,6 +402,8 @@ static bool explore_is_free_(const uint64_t *lock)
 /* Could it go on by itself? */
 static bool explore_is_able_(const explore_thread_ *thread)
 {
+    if (thread->state == EXPLORE_JOINING_)
+        return explore_.threads[thread->joined].state == EXPLORE_FINISHED_;
     return thread->state == EXPLORE_READY_ ||
            (thread->state == EXPLORE_LOCKING_ && explore_is_free_(thread->lock));
 }
@@ -429,13 +468,19 @@ static int explore_options_(int *options, bool stays)
     return count;
 }
 
+/* The library's own threads may sleep at the end: nobody has joined them, and they are left. */
 static void explore_end_(void)
 {
     for (int i = 0; i < explore_.scenario->threads; i++) {
-        explore_state_ state = explore_.threads[i].state;
-        if (state == EXPLORE_FINISHED_) continue;
-        explore_fail_(state == EXPLORE_WAITING_ ? "deadlock: a thread sleeps for ever"
-                                                : "deadlock: a lock is waited for, for ever");
+        explore_thread_ *thread = &explore_.threads[i];
+        if (thread->state == EXPLORE_FINISHED_) continue;
+        if (thread->state == EXPLORE_WAITING_ && thread->run != NULL) {
+            thread->made = false;
+            continue;
+        }
+        explore_fail_(thread->state == EXPLORE_WAITING_   ? "deadlock: a thread sleeps for ever"
+                      : thread->state == EXPLORE_JOINING_ ? "deadlock: a thread never ends"
+                                             : "deadlock: a lock is waited for, for ever");
         return;
     }
     explore_go_(EXPLORE_MAIN_);
@@ -482,7 +527,9 @@ __attribute__((noinline)) static bool explore_step_(const char *what, const void
 /* Before each operation on a word. */
 EXPLORE_UNUSED static void explore_point_(const char *what, const void *address, bool writes)
 {
-    if (explore_step_(what, address, writes)) explore_switch_();
+    if (!explore_step_(what, address, writes)) return;
+    explore_switch_();
+    explore_alive_(address); /* it may have been given back meanwhile */
 }
 
 EXPLORE_UNUSED __attribute__((noinline)) static void explore_pause_(void)
@@ -505,6 +552,31 @@ EXPLORE_UNUSED __attribute__((noinline)) static void explore_pause_(void)
     explore_switch_();
 }
 
+/* A thread that the library starts takes one of those that were lent. Where none is left it never
+   gets a processor. Returns its place. */
+EXPLORE_UNUSED static int explore_thread_start_(void (*run)(void *arg), void *arg)
+{
+    explore_check(explore_.alone, "a thread is started in the middle");
+    if (explore_.started == explore_.lent) return -1;
+    int place = explore_.scenario->threads - ++explore_.started;
+    explore_.threads[place].run = run;
+    explore_.threads[place].arg = arg;
+    return place;
+}
+
+EXPLORE_UNUSED __attribute__((noinline)) static void explore_thread_join_(int place)
+{
+    explore_thread_ *self = &explore_.threads[explore_.current];
+    self->frame = (uintptr_t)__builtin_frame_address(0);
+    explore_.steps++;
+    explore_trace_("join", NULL);
+    if (place < 0 || explore_.threads[place].state == EXPLORE_FINISHED_) return;
+    explore_check(!explore_.alone, "a thread is joined that nobody runs any more");
+    self->state = EXPLORE_JOINING_;
+    self->joined = place;
+    explore_switch_();
+}
+
 /* ---- what scenarios call ---- */
 
 /* One of 0 .. count-1: all are explored. For what is not a matter of schedules, as a result. */
@@ -517,6 +589,12 @@ EXPLORE_UNUSED static int explore_choose(int count)
     if (explore_.tracing)
         printf("#   %4u %s: picks %d\n", explore_.steps, explore_places_[explore_.current], pick);
     return pick;
+}
+
+/* In `before`: the last `count` threads of the scenario are for those that the library starts. */
+EXPLORE_UNUSED static void explore_lend(int count)
+{
+    explore_.lent = count;
 }
 
 EXPLORE_UNUSED static int64_t explore_now(void)
@@ -556,6 +634,8 @@ static void explore_once_(void)
     explore_.now = EXPLORE_EPOCH;
     explore_.current = EXPLORE_MAIN_;
     for (uint64_t i = 0; i < EXPLORE_THREADS + 2; i++) explore_.selves[i] = (i + 1) * 4096;
+    explore_.lent = explore_.started = 0;
+    for (int i = 0; i < EXPLORE_THREADS; i++) explore_.threads[i].run = NULL;
     explore_job_(explore_.scenario->before);
     for (int i = 0; i < EXPLORE_THREADS; i++) {
         explore_thread_ *thread = &explore_.threads[i];
@@ -725,7 +805,7 @@ EXPLORE_UNUSED static void explore_start(void)
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = explore_crashed_;
-    action.sa_flags = SA_ONSTACK;
+    action.sa_flags = SA_ONSTACK | (int)SA_NODEFER; /* it jumps away */
     sigaltstack(&stack, NULL);
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);

@@ -169,6 +169,21 @@ static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time unt
     return !self->timed_out;
 }
 
+/* ---- threads ---- */
+
+typedef struct rsl_thread_ { int place; } rsl_thread_;
+
+static inline int rsl_thread_start_(rsl_thread_ *thread, void (*run)(void *arg), void *arg)
+{
+    thread->place = explore_thread_start_(run, arg);
+    return RSL_OK;
+}
+
+static inline void rsl_thread_join_(rsl_thread_ *thread)
+{
+    explore_thread_join_(thread->place);
+}
+
 /* ---- the rest ---- */
 
 static inline uint64_t rsl_self_(void)              { return explore_.selves[explore_.current]; }
