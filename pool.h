@@ -567,8 +567,7 @@ RSL_API int rsl_pool_supply(rsl_pool *pool, rsl_creation *ticket, int rc, void *
 RSL_API int rsl_pool_resize(rsl_pool *pool, uint32_t size_min, uint32_t size_max);
 
 /* Every resource made, or begun, before this call is destroyed: idle ones soon, leased ones on
-   release. O(1).
-   NULL is passed over. */
+   release. O(1). NULL is passed over. */
 RSL_API void rsl_pool_invalidate_all(rsl_pool *pool);
 
 /* Until resumed, nothing is leased: who acquires waits, at most its time. Once it returned, no
