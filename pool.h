@@ -475,8 +475,8 @@ typedef struct rsl_pool_lease {
    creating_max. They fill it up to size_min. The config is copied; what it points to stays the
    caller's and must outlive the pool. RSL_EINVAL: pool is NULL or the config is wrong
    (rsl_pool_config_check says how); RSL_ENOMEM; RSL_ESYS: no thread or lock, errno says why.
-   *pool is written on RSL_OK only. Allocates 5 KB and 128 bytes per slot, and a page that is
-   wiped in a forked child. Does not block. */
+   *pool is written on RSL_OK only. Allocates about 8 KB and 128 to 256 bytes per slot, at least
+   32 of them, and a page that is wiped in a forked child. Does not block. */
 RSL_API int rsl_pool_open(rsl_pool **pool, const rsl_pool_config *config);
 
 /* Closes to new work: who waits is answered RSL_ECLOSED, idle resources are destroyed, creations
@@ -485,8 +485,8 @@ RSL_API int rsl_pool_open(rsl_pool **pool, const rsl_pool_config *config);
    lease, rsl_pool_holders names the holders, late releases are safe; call again. RSL_EINVAL: NULL,
    another close is at work, or called on a thread of the pool (a callback elsewhere that
    closes waits for its own resource, to the deadline). ctx NULL: no
-   limit. Every other call must have returned before it may free, but for those that wait and
-   rsl_pool_maintain: these are waited for. */
+   limit. No other call may be entered any more; those that wait are waited for, as are waiters of
+   begin: they are to be polled or abandoned. */
 RSL_API int rsl_pool_close(rsl_pool *pool, const rsl_ctx *ctx);
 
 /* Leases a resource: the one that this thread used last, else the lowest idle one; else waits in
@@ -494,17 +494,19 @@ RSL_API int rsl_pool_close(rsl_pool *pool, const rsl_ctx *ctx);
    RSL_ETIMEOUT: ctx's deadline or acquire_timeout passed; if the creation that it waited for
    failed, that failure is returned instead. RSL_ECANCELED; RSL_EFULL: waiters_max wait;
    RSL_ECLOSED; RSL_ESYS: in a forked child, no threads; RSL_EINVAL: NULL pool or lease. *lease is
-   written on RSL_OK only. ctx NULL: no limit but acquire_timeout. From any thread; blocks. With an
+   written on RSL_OK only. ctx NULL: no limit but acquire_timeout. From any thread; blocks, and
+   runs config.validate, and config.destroy for what is not good any more. With an
    idle resource: no lock, no allocation, no system call; about 10 ns. */
 RSL_API int rsl_pool_acquire(rsl_pool *pool, const rsl_ctx *ctx, rsl_pool_lease *lease);
 
-/* The same without waiting or creating: RSL_EFULL when none is idle. */
+/* The same without waiting or creating: RSL_EFULL when none is idle. Callbacks run here too. */
 RSL_API int rsl_pool_try(rsl_pool *pool, rsl_pool_lease *lease);
 
 /* Gives it back: to the first who waits, else to the idle ones. RSL_EINVAL: the lease is spent or
    stale (released before, also through a copy, or taken before a fork), or not of this pool;
-   nothing has changed then. From any thread; runs config.reset, and config.destroy on what is too
-   old; a brief lock only when somebody waits or waited. */
+   nothing has changed then. From any thread; runs config.reset, config.destroy on what is too
+   old, and config.validate when that is never skipped and somebody waits; a brief lock only when
+   somebody waits or waited. */
 RSL_API int rsl_pool_release(rsl_pool *pool, rsl_pool_lease *lease);
 
 /* The same for a resource that is broken: it is destroyed on this thread, never reused, and
@@ -562,8 +564,9 @@ RSL_API int rsl_pool_supply(rsl_pool *pool, rsl_creation *ticket, int rc, void *
 /* ---- running it ---- */
 
 /* Changes the bounds. Growing serves waiters by creation; shrinking destroys idle resources now,
-   from the top, and leased ones as they are released: it waits for nobody. RSL_EINVAL: as open
-   would refuse the sizes; RSL_ENOMEM: nothing has changed; RSL_ECLOSED. */
+   from the top, and leased ones as they are released: it waits for nobody. RSL_EINVAL: size_max
+   is not in 1..65536, or less than size_min; RSL_ENOMEM: nothing has changed; RSL_ECLOSED. Runs
+   config.destroy. */
 RSL_API int rsl_pool_resize(rsl_pool *pool, uint32_t size_min, uint32_t size_max);
 
 /* Every resource made, or begun, before this call is destroyed: idle ones soon, leased ones on
@@ -583,7 +586,8 @@ RSL_API int rsl_pool_resume(rsl_pool *pool);
 RSL_API rsl_time rsl_pool_maintain(rsl_pool *pool);
 
 typedef struct rsl_pool_stats {
-    uint32_t size_max, open, in_use, idle, creating, waiting; /* now; open = in_use + idle */
+    uint32_t size_max, open, in_use, idle, creating, waiting; /* now; open = in_use + idle,
+                                       in_use with what is being checked or destroyed */
     uint64_t acquired, waited, timed_out, created, create_failed, destroyed, invalid;
     uint64_t closed_idle, closed_lifetime, closed_uses, closed_invalidated, closed_broken, leaked;
     rsl_time wait_total, use_total, create_total;
@@ -601,18 +605,18 @@ typedef struct rsl_pool_stats {
    with the size. */
 RSL_API void rsl_pool_stats_get(rsl_pool *pool, rsl_pool_stats *stats);
 
-enum { /* what rsl_pool_health warns of: bits */
-    RSL_POOL_LOW_FREE = 1,  /* at most a fifth of the size is idle or could still be made */
-    RSL_POOL_NO_IDLE = 2,   /* all that it may hold are leased */
-    RSL_POOL_WAITING = 4,   /* somebody waits */
-    RSL_POOL_LEAK = 8,      /* a lease is out for longer than leak_after */
-    RSL_POOL_CANNOT_CREATE = 16 /* the latest creation failed */
+enum { /* what rsl_pool_health warns of: bits, the gravest first */
+    RSL_POOL_LEAK = 1,          /* a lease is out for longer than leak_after */
+    RSL_POOL_CANNOT_CREATE = 2, /* the latest creation failed */
+    RSL_POOL_WAITING = 4,       /* somebody waits */
+    RSL_POOL_NO_IDLE = 8,       /* all that it may hold are leased */
+    RSL_POOL_LOW_FREE = 16      /* at most a fifth of the size is idle or could still be made */
 };
 
 /* The warnings that hold now; 0: healthy. NULL: 0. A brief lock; cost grows with the size. */
 RSL_API uint32_t rsl_pool_health(rsl_pool *pool);
 
-/* The name of the lowest warning of a set, as "low free"; "healthy" for 0. Static. Pure. */
+/* The name of the gravest warning of a set, as "low free"; "healthy" for none. Static. Pure. */
 RSL_API const char *rsl_pool_warning(uint32_t warnings);
 
 typedef struct rsl_pool_holder {
@@ -2226,6 +2230,7 @@ enum {
     RSL_POOL_BURST_ = 16,   /* leases in one tick after which they are sampled, */
     RSL_POOL_SAMPLE_ = 32   /* one of so many */
 };
+static const rsl_time rsl_pool_stuck_ = RSL_SEC(1);  /* a creation out for longer may hang */
 static const rsl_time rsl_pool_switch_ = RSL_US(5); /* what it costs to go from thread to thread */
 static const rsl_time rsl_pool_tick_ = RSL_MS(10); /* no coarse clock ticks more slowly */
 
@@ -2246,7 +2251,7 @@ typedef struct rsl_pool_slot_ {
     rsl_word_ place;     /* its index, and the key of its resource << 32 */
     rsl_word_ reported;  /* the lease last reported as leaking, as a word; guarded by lock */
     struct rsl_pool_slot_ *next; /* in a list of news; whoever holds it BUSY */
-    uint64_t  spare;
+    rsl_waiter *maker;   /* CREATING: who waits and creates meanwhile; NULL: another; under lock */
 } rsl_pool_slot_;
 
 typedef struct rsl_pool_shard_ { /* one thread's; atomics, relaxed, for the common one's sake */
@@ -2306,6 +2311,7 @@ struct rsl_pool {
     rsl_waiter  *tender;          /* with caller_maintains: the waiter in charge of creations */
     bool         tender_knows;    /* that there is work */
     uint64_t     epoch;           /* of what is made now */
+    rsl_time     create_began;    /* the latest creation, precise */
     uint32_t     failing;         /* keys whose latest creation failed */
     uint32_t     key_creating;    /* creations at once for one key; constant */
     uint64_t     stamp;           /* of waiters: this pool's number << 4 | forks since it opened */
@@ -2562,6 +2568,7 @@ static void rsl_pool_note_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_event 
 static const uint64_t rsl_pool_other_clock_ = (uint64_t)1 << 63; /* its deadline's is not ours */
 static const uint64_t rsl_pool_thread_ = (uint64_t)1 << 61; /* a thread sleeps, until posted */
 static const uint64_t rsl_pool_raced_ = (uint64_t)1 << 60;  /* see [RACE] */
+static const uint64_t rsl_pool_away_ = (uint64_t)1 << 60; /* caller_maintains: it creates now */
 static const uint64_t rsl_pool_nudged_ = (uint64_t)1 << 62; /* being woken, and still queued */
 
 static inline int32_t rsl_pool_priority_of_(const rsl_waiter *waiter)
@@ -2723,15 +2730,21 @@ static rsl_pool_wish_ rsl_pool_keyed_wish_(rsl_pool *pool, rsl_time now)
     return wish;
 }
 
-/* Lock held: is a creation wanted, were it possible, and when at the earliest? */
+/* Lock held: is a creation wanted, were it possible, and when at the earliest? Beyond creating_max
+   one more, once the latest has been out for so long that it may be stuck. */
 static rsl_pool_wish_ rsl_pool_wish_of_(rsl_pool *pool, rsl_time now)
 {
     rsl_pool_wish_ wish = {false, 0, pool->keys[0].create_after};
     bool serves = !pool->paused && pool->waiting > 0;
-    if (pool->closing || pool->creating >= pool->config.creating_max) return wish;
-    if (serves && (pool->mode & RSL_POOL_KEYED_)) return rsl_pool_keyed_wish_(pool, now);
-    wish.wanted = (serves && pool->waiting > pool->creating) ||
-                  pool->open + pool->creating < pool->config.size_min;
+    if (pool->closing || pool->creating > pool->config.creating_max) return wish;
+    if (serves && (pool->mode & RSL_POOL_KEYED_)) wish = rsl_pool_keyed_wish_(pool, now);
+    else
+        wish.wanted = (serves && pool->waiting > pool->creating) ||
+                      pool->open + pool->creating < pool->config.size_min;
+    if (pool->creating < pool->config.creating_max) return wish;
+    rsl_time patience = rsl_time_add_(pool->create_began, rsl_pool_stuck_);
+    wish.wanted &= serves && pool->waiting > pool->creating;
+    if (wish.at < patience) wish.at = patience;
     return wish;
 }
 
@@ -2859,7 +2872,7 @@ static rsl_pool_reason rsl_pool_why_close_(rsl_pool *pool, rsl_pool_slot_ *slot,
 static rsl_waiter *rsl_pool_heir_(rsl_pool *pool, rsl_pool_news_ *news, uint32_t key,
                                   bool *give_up)
 {
-    rsl_waiter *next;
+    rsl_waiter *next, *away = NULL; /* busy creating: it comes back late for what it is given */
     *give_up = false;
     if (pool->paused) return NULL;
     if (pool->mode & RSL_POOL_KEYED_) rsl_pool_unsee_(pool);
@@ -2870,13 +2883,18 @@ static rsl_waiter *rsl_pool_heir_(rsl_pool *pool, rsl_pool_news_ *news, uint32_t
             rsl_pool_tell_(pool, news, w, rsl_pool_late_(pool, news, w));
             continue;
         }
-        if (wanted == key) return w;
+        bool leaves = pool->config.caller_maintains && (w->private_.word[2] & rsl_pool_away_);
+        if (wanted == key && !leaves) return w;
+        if (wanted == key) {
+            if (away == NULL) away = w;
+            continue;
+        }
         rsl_pool_key_ *k = &pool->keys[wanted];
         *give_up = ++k->seen > k->creating && k->open + k->creating < pool->key_limit &&
                    rsl_pool_stays_full_(pool);
         if (*give_up) return NULL;
     }
-    return NULL;
+    return away;
 }
 
 /* Lock held: see [RACE]. May this waiter be left to race for a slot that becomes idle? Then it is
@@ -3006,7 +3024,9 @@ static void rsl_pool_call_crew_(rsl_pool *pool, rsl_pool_news_ *news)
     }
     if (!work) pool->tender_knows = false;
     if (!work || pool->tender_knows) return;
-    if (pool->tender == NULL) pool->tender = pool->queue.first;
+    rsl_waiter *next = pool->queue.first;
+    while (next != NULL && (next->private_.word[2] & rsl_pool_away_)) next = next->private_.next;
+    if (pool->tender == NULL) pool->tender = next;
     if (pool->tender == NULL) return;
     if (pool->tender->private_.word[2] & rsl_pool_nudged_) return; /* who wakes it comes again */
     pool->tender_knows = true;
@@ -3082,6 +3102,8 @@ static void rsl_pool_destroy_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_rea
     void (*end)(void *user, void *resource) = pool->config.destroy;
     uint64_t word = rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word));
     if (reason == RSL_POOL_FORKED) end = pool->config.abandon;
+    if (rsl_pool_is_forked_(pool)) rsl_pool_reborn_(pool);
+    if (rsl_pool_generation_of_(rsl_load_relaxed_(&slot->word)) != word) return; /* the parent's */
     int saved = errno;
     if (end != NULL) end(pool->config.user, slot->resource);
     errno = saved;
@@ -3286,7 +3308,7 @@ static inline int rsl_pool_take_(rsl_pool *pool, uint32_t key, rsl_pool_lease *l
 /* ---- creating ---- */
 
 /* Lock held: a place for one more resource of this key, CREATING; there is room. */
-static rsl_pool_slot_ *rsl_pool_reserve_(rsl_pool *pool, uint32_t key)
+static rsl_pool_slot_ *rsl_pool_reserve_(rsl_pool *pool, uint32_t key, rsl_time now)
 {
     for (uint32_t i = pool->vacant; i < RSL_POOL_SIZE_MAX_; i++) {
         rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
@@ -3302,6 +3324,8 @@ static rsl_pool_slot_ *rsl_pool_reserve_(rsl_pool *pool, uint32_t key)
         rsl_store_relaxed_(&slot->place, (uint64_t)key << 32 | i);
         rsl_store_relaxed_(&slot->epoch, pool->epoch); /* that in which its creation began */
         rsl_store_(&slot->word, word | RSL_POOL_CREATING_);
+        pool->create_began = now;
+        slot->maker = NULL;
         pool->creating++;
         pool->keys[key].creating++;
         return slot;
@@ -3406,6 +3430,7 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
     pool->creating--;
     pool->keys[rsl_pool_kind_of_(slot)].creating--;
     pool->tender_knows = false; /* whoever is in charge is to look again */
+    if (slot->maker != NULL) slot->maker->private_.word[2] &= ~rsl_pool_away_;
     if (rc != 0 && withdrawn) rsl_pool_withdraw_(pool, slot);
     else if (rc != 0) rsl_pool_create_failed_(pool, &news, slot, rc);
     else {
@@ -3470,19 +3495,21 @@ static void rsl_pool_create_(rsl_pool *pool, rsl_pool_slot_ *slot, const rsl_ctx
     if (linked) rsl_cancel_unlisten_(ctx->cancel, &link);
     if (both) rsl_cancel_deinit(&either);
     rsl_time now = rsl_clock_now_(clock);
-    bool own = ctx->deadline != 0 && ctx->deadline <= until; /* its limit, not the pool's */
-    bool withdrawn = rsl_cancel_fired(ctx->cancel) || (own && rsl_ctx_is_late_(ctx, now));
+    /* given less than half its time, or cancelled by who acquires: nothing is said of the peer */
+    bool cut = ctx->deadline != 0 && ctx->deadline - began < pool->config.create_timeout / 2;
+    bool withdrawn = rsl_cancel_fired(ctx->cancel) || (cut && rsl_ctx_is_late_(ctx, now));
     rsl_pool_created_(pool, slot, word, rc, resource, now - began, withdrawn);
 }
 
 /* Does the next job, if one is due. No lock held. */
-static rsl_pool_task_ rsl_pool_work_(rsl_pool *pool, const rsl_ctx *ctx)
+static rsl_pool_task_ rsl_pool_work_(rsl_pool *pool, const rsl_ctx *ctx, rsl_waiter *maker)
 {
     rsl_pool_news_ news;
     rsl_pool_slot_ *slot = NULL;
     rsl_pool_lock_(pool, &news);
     rsl_pool_job_ job = rsl_pool_next_job_(pool, news.now);
-    if (job.task == RSL_POOL_CREATE_) slot = rsl_pool_reserve_(pool, job.key);
+    if (job.task == RSL_POOL_CREATE_) slot = rsl_pool_reserve_(pool, job.key, news.now);
+    if (slot != NULL) slot->maker = maker;
     rsl_pool_unlock_(pool, &news);
     if (job.task == RSL_POOL_CREATE_) rsl_pool_create_(pool, slot, ctx);
     if (job.task == RSL_POOL_EVICT_) rsl_pool_destroy_(pool, job.slot, RSL_POOL_IDLE, false);
@@ -3581,10 +3608,8 @@ static rsl_pool_slot_ *rsl_pool_queue_(rsl_pool *pool, rsl_waiter *waiter)
     rsl_pool_enqueue_(pool, waiter);
     bool thread = waiter->private_.word[2] & rsl_pool_thread_, charge = pool->tender == NULL;
     if (!charge) charge = thread && !(pool->tender->private_.word[2] & rsl_pool_thread_);
-    if (pool->config.caller_maintains && charge) { /* a thread does it itself, and at once */
-        pool->tender = waiter;
-        pool->tender_knows = true; /* who begins to wait looks for itself */
-    }
+    if (pool->config.caller_maintains && charge) pool->tender = waiter;
+    pool->tender_knows = charge; /* who begins to wait looks for itself; another looks again */
     return NULL;
 }
 
@@ -3719,7 +3744,7 @@ static bool rsl_pool_nap_(rsl_pool *pool, rsl_time *until)
 /* With caller_maintains, who waits and is in charge creates. True: it did something; else *until,
    on `clock`, is cut to when there will be something to do. */
 static bool rsl_pool_tend_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock *clock,
-                           const rsl_waiter *waiter, rsl_time *until)
+                           rsl_waiter *waiter, rsl_time *until)
 {
     rsl_pool_news_ news;
     rsl_ctx mine = *ctx;
@@ -3732,17 +3757,26 @@ static bool rsl_pool_tend_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock *
         rsl_time then = rsl_time_add_(rsl_clock_now_(clock), pause);
         if (then < *until) *until = then;
         in_charge = false;
+    } else if (in_charge && wish.wanted) { /* the next looks meanwhile: it may take long */
+        waiter->private_.word[2] |= rsl_pool_away_;
+        pool->tender = NULL;
+        pool->tender_knows = false;
     }
     rsl_pool_unlock_(pool, &news);
     if (!in_charge) return false;
     mine.deadline = *until;
-    rsl_pool_task_ task = rsl_pool_work_(pool, &mine);
+    rsl_pool_task_ task = rsl_pool_work_(pool, &mine, waiter);
+    rsl_pool_lock_(pool, &news);
+    waiter->private_.word[2] &= ~rsl_pool_away_;
+    bool queued = rsl_load_relaxed_(&waiter->private_.state) == RSL_WAITER_QUEUED_;
+    if (queued && pool->tender == NULL) pool->tender = waiter;
+    rsl_pool_unlock_(pool, &news);
     return task == RSL_POOL_CREATE_ || task == RSL_POOL_EVICT_;
 }
 
 /* One sleep of who waits, or a creation instead. */
 static void rsl_pool_sleep_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock *clock,
-                            const rsl_waiter *waiter, rsl_word_ *park, rsl_time until)
+                            rsl_waiter *waiter, rsl_word_ *park, rsl_time until)
 {
     if (rsl_pool_tend_(pool, ctx, clock, waiter, &until)) return;
     if (rsl_pool_nap_(pool, &until)) {
@@ -3777,6 +3811,7 @@ RSL_NOINLINE_ int rsl_pool_acquire_waiting_(rsl_pool *pool, const rsl_ctx *ctx, 
     waiter.user = &park;
     waiter.private_.word[2] = rsl_pool_thread_;
     if (!rsl_pool_has_clock_(pool, ctx)) waiter.private_.word[2] |= rsl_pool_other_clock_;
+    int cancelable = rsl_uncancelable_(); /* a thread that ends here would keep what it is given */
     int status = rsl_pool_begin_(pool, ctx, key, &waiter, rsl_clock_now_(clock), &deadline, lease);
     while (status == RSL_WAIT) {
         rsl_pool_sleep_(pool, ctx, clock, &waiter, &park, deadline);
@@ -3784,6 +3819,7 @@ RSL_NOINLINE_ int rsl_pool_acquire_waiting_(rsl_pool *pool, const rsl_ctx *ctx, 
         int why = rsl_cancel_fired(ctx->cancel) ? RSL_ECANCELED : RSL_OK;
         status = rsl_pool_poll_(pool, &waiter, why, rsl_clock_now_(clock), lease);
     }
+    rsl_cancelable_(cancelable);
     return status;
 }
 
@@ -3998,8 +4034,9 @@ static int rsl_pool_begin_keyed_(rsl_pool *pool, const rsl_ctx *ctx, uint32_t ke
     return rsl_pool_begin_(pool, ctx, key, waiter, rsl_clock_now_(clock), &deadline, lease);
 }
 
-static bool rsl_pool_may_begin_(const rsl_pool *pool, const rsl_waiter *waiter)
+static bool rsl_pool_may_begin_(rsl_pool *pool, const rsl_waiter *waiter)
 {
+    if (rsl_pool_is_forked_(pool)) rsl_pool_reborn_(pool);
     if (waiter == NULL || waiter->wake == NULL) return false;
     return !rsl_pool_waits_(waiter) || rsl_pool_owns_(pool, waiter) == RSL_ECLOSED;
 }
@@ -4044,7 +4081,7 @@ int rsl_pool_wanted(rsl_pool *pool, rsl_creation *ticket)
     int status = pool->closing ? RSL_ECLOSED : RSL_WAIT;
     bool keyed = pool->mode & RSL_POOL_KEYED_; /* a ticket names no key */
     if (!keyed && rsl_pool_next_job_(pool, news.now).task == RSL_POOL_CREATE_) {
-        rsl_pool_slot_ *slot = rsl_pool_reserve_(pool, 0);
+        rsl_pool_slot_ *slot = rsl_pool_reserve_(pool, 0, news.now);
         ticket->private_[0] = rsl_load_relaxed_(&slot->word);
         ticket->private_[1] = rsl_pool_index_of_(slot) | (uint64_t)(news.now / 1000) << 20;
         status = RSL_OK;
@@ -4102,7 +4139,7 @@ static int rsl_pool_layer_enter_(void *self, rsl_execution *e, rsl_slot *slot)
     }
     e->wake_at = deadline;
     while (status == RSL_WAIT && pool->config.caller_maintains && rsl_pool_creates_(pool)) {
-        rsl_pool_task_ task = rsl_pool_work_(pool, &e->ctx);
+        rsl_pool_task_ task = rsl_pool_work_(pool, &e->ctx, NULL);
         if (task == RSL_POOL_LATER_) e->wake_at = rsl_pool_retry_at_(pool, e->now, deadline);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
         status = rsl_pool_poll_(pool, &e->waiter, RSL_OK, e->now, lease);
@@ -4206,8 +4243,9 @@ static void rsl_pool_find_leak_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_s
 {
     rsl_time taken = (rsl_time)rsl_load_relaxed_(&slot->taken_at);
     rsl_time end = (rsl_time)rsl_load_relaxed_(&slot->expires_at);
+    uint64_t seen = word; /* released meanwhile: nothing to mark */
     if (end > news->coarse) *due = rsl_pool_sooner_(*due, end);
-    else rsl_pool_take_idle_(slot); /* marks it: its release might not look at the clock */
+    else (void)rsl_cas_(&slot->word, &seen, word | RSL_POOL_MARK_); /* its release has to look */
     if (pool->config.leak_after == RSL_FOREVER || taken == 0) return;
     rsl_time then = rsl_time_add_(taken, pool->config.leak_after);
     if (news->coarse < then) {
@@ -4313,7 +4351,7 @@ rsl_time rsl_pool_maintain(rsl_pool *pool)
     if (pool == NULL) return RSL_FOREVER;
     rsl_pool_call_begin_(pool);
     for (uint32_t i = 0; rsl_pool_creates_(pool) && i < RSL_POOL_SIZE_MAX_; i++) {
-        rsl_pool_task_ task = rsl_pool_work_(pool, &rsl_ctx_unlimited_);
+        rsl_pool_task_ task = rsl_pool_work_(pool, &rsl_ctx_unlimited_, NULL);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
     }
     rsl_time due = rsl_pool_sweep_(pool);
@@ -4355,7 +4393,7 @@ static void rsl_pool_crew_(void *arg)
             news.now = rsl_clock_now_(&pool->config.clock);
             continue;
         }
-        if (create) job.slot = rsl_pool_reserve_(pool, job.key);
+        if (create) job.slot = rsl_pool_reserve_(pool, job.key, news.now);
         if (!create && !evict) {
             pool->sweeping = true;
             pool->sweep_at = RSL_FOREVER;
@@ -4899,11 +4937,11 @@ uint32_t rsl_pool_health(rsl_pool *pool)
 
 const char *rsl_pool_warning(uint32_t warnings)
 {
-    if (warnings & RSL_POOL_LOW_FREE) return "low free";
-    if (warnings & RSL_POOL_NO_IDLE) return "no idle";
-    if (warnings & RSL_POOL_WAITING) return "waiting";
     if (warnings & RSL_POOL_LEAK) return "leak";
-    return warnings & RSL_POOL_CANNOT_CREATE ? "cannot create" : "healthy";
+    if (warnings & RSL_POOL_CANNOT_CREATE) return "cannot create";
+    if (warnings & RSL_POOL_WAITING) return "waiting";
+    if (warnings & RSL_POOL_NO_IDLE) return "no idle";
+    return warnings & RSL_POOL_LOW_FREE ? "low free" : "healthy";
 }
 
 size_t rsl_pool_holders(rsl_pool *pool, rsl_pool_holder *holders, size_t max)

@@ -2165,6 +2165,28 @@ static void an_adaptive_pool_never_shrinks_below_its_least_size(void **unused)
     }
 }
 
+static void an_adaptive_pool_wants_to_be_maintained_when_its_window_ends(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start(&r, adapting(0, 8));
+    rsl_pool_lease lease = take(&r);
+    guest g;
+    assert_int_equal(guest_begin(&r, &g, NULL), RSL_WAIT);
+    for (int windows = 0; guest_poll(&r, &g) == RSL_WAIT; windows++) {
+        rsl_time next = rsl_pool_maintain(r.pool);
+        assert_true(windows < 5);
+        if (g.woken == 0) {
+            assert_true(next > r.clock.now && next <= r.clock.now + RSL_SEC(1));
+            r.clock.now = next;
+        }
+    }
+    assert_int_equal(stats_of(&r).size_now, 2);
+    give(&r, &g.lease);
+    give(&r, &lease);
+    rig_end(&r);
+}
+
 static void resizing_an_adaptive_pool_changes_its_bounds_and_not_its_size(void **unused)
 {
     (void)unused;
@@ -2485,7 +2507,7 @@ static void health_warns_by_name(void **unused)
         }
     }
     assert_string_equal(rsl_pool_warning(RSL_POOL_WAITING | RSL_POOL_LEAK),
-                        rsl_pool_warning(RSL_POOL_WAITING));
+                        rsl_pool_warning(RSL_POOL_LEAK));
     assert_non_null(rsl_pool_warning(UINT32_C(1) << 31));
 }
 
@@ -2987,6 +3009,7 @@ int main(void)
         cmocka_unit_test(an_adaptive_pool_shrinks_slowly_when_nobody_waits),
         cmocka_unit_test(a_load_between_the_two_marks_moves_nothing),
         cmocka_unit_test(an_adaptive_pool_never_shrinks_below_its_least_size),
+        cmocka_unit_test(an_adaptive_pool_wants_to_be_maintained_when_its_window_ends),
         cmocka_unit_test(resizing_an_adaptive_pool_changes_its_bounds_and_not_its_size),
         cmocka_unit_test(an_adaptive_pool_without_load_stays_small),
         cmocka_unit_test(a_fixed_pool_does_not_adapt),

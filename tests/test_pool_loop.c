@@ -242,6 +242,37 @@ static void polling_follows_the_clock_of_the_ctx(void **unused)
     rig_end(&r);
 }
 
+static void serve_at_any_time(void *arg)
+{
+    rig_lease *it = arg;
+    it->r->clock.now += RSL_SEC(1);
+    give(it->r, it->lease);
+}
+
+/* Its deadline is a smaller number than the pool's time ever was. */
+static void a_waiter_with_a_clock_of_its_own_is_not_late_by_the_pools(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start(&r, sized(1));
+    rsl_pool_lease lease = take(&r);
+    virtual_clock own = {.now = RSL_SEC(5), .on_sleep = timeline_on_sleep_, .arg = &r.line};
+    rsl_clock as = virtual_clock_as(&own);
+    rsl_ctx ctx = {.deadline = RSL_SEC(7), .clock = &as};
+    guest g;
+    assert_int_equal(guest_begin(&r, &g, &ctx), RSL_WAIT);
+    give(&r, &lease);
+    assert_true(g.woken > 0);
+    assert_int_equal(rsl_pool_poll(r.pool, &g.waiter, &g.lease, RSL_SEC(6)), RSL_OK);
+    rig_lease held = {&r, &g.lease};
+    timeline_add(&r.line, RSL_SEC(6), serve_at_any_time, &held);
+    assert_int_equal(rsl_pool_acquire(r.pool, &ctx, &lease), RSL_OK);
+    assert_true(own.now == RSL_SEC(6));
+    give(&r, &lease);
+    expect_free(&r);
+    rig_end(&r);
+}
+
 static void a_spent_context_begins_nothing(void **unused)
 {
     (void)unused;
@@ -1585,6 +1616,7 @@ int main(void)
         cmocka_unit_test(polling_past_the_deadline_ends_the_wait),
         cmocka_unit_test(the_acquire_timeout_ends_a_wait_without_a_deadline),
         cmocka_unit_test(polling_follows_the_clock_of_the_ctx),
+        cmocka_unit_test(a_waiter_with_a_clock_of_its_own_is_not_late_by_the_pools),
         cmocka_unit_test(a_spent_context_begins_nothing),
         cmocka_unit_test(a_waiter_that_is_abandoned_is_never_woken),
         cmocka_unit_test(what_an_abandoned_waiter_was_granted_goes_to_the_next),

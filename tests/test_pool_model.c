@@ -40,12 +40,12 @@ typedef struct model {
     visitor        visitors[GUESTS];
     rsl_pool_lease leases[LEASES_MAX];
     int            held;
-    rsl_creation   tickets[TICKETS_MAX];
+    rsl_creation   tickets[TICKETS_MAX + 1]; /* one more when the latest may be stuck */
     uint32_t       ticketed, creating_max;
     uint32_t       size_min, size_max, idle;
     bool           paused;
     int            epoch;
-    rsl_time       failed_at, healed_at, next_try;
+    rsl_time       failed_at, healed_at, next_try, began;
     uint64_t       comers, acquired, waited, timed_out, created, failed;
 } model;
 
@@ -263,17 +263,20 @@ static void act_wanted(model *m)
 {
     rsl_creation ticket;
     uint32_t open = open_of(m) + m->ticketed;
-    bool room = open < m->size_max && m->ticketed < m->creating_max;
     bool wish = queued_of(m, false) > m->ticketed;
+    bool stuck = m->ticketed == m->creating_max && wish && m->r.clock.now >= m->began + RSL_SEC(1);
+    bool room = open < m->size_max && (m->ticketed < m->creating_max || stuck);
     bool wanted = room && m->r.clock.now >= m->next_try && (wish || open < m->size_min);
-    bool unsure = (m->paused || queued_of(m, true) > 0) && open >= m->size_min;
+    bool unsure = (m->paused || queued_of(m, true) > 0) &&
+                  (open >= m->size_min || m->ticketed >= m->creating_max);
     int rc = rsl_pool_wanted(m->r.pool, &ticket);
     if (!unsure) {
         assert_int_equal(rc, wanted ? RSL_OK : RSL_WAIT);
     }
     if (rc == RSL_OK) {
-        assert_true(room && m->r.clock.now >= m->next_try);
+        assert_true(unsure || (room && m->r.clock.now >= m->next_try));
         m->tickets[m->ticketed++] = ticket;
+        m->began = m->r.clock.now;
     }
 }
 

@@ -3,8 +3,8 @@
    idle and in mid-query, restarts under load, a full server, one that is down for a while, forks,
    two databases; and after each test the server has just the connections that the pool says.
 
-   Limits in time are what was allowed and a slack that grows on a slow or busy machine: a canary
-   thread measures how late sleeps end.                                                         */
+   Limits in time are what was allowed and a slack that grows on a slow or busy machine: canary
+   threads measure how late sleeps end.                                                         */
 #define _DEFAULT_SOURCE 1
 #include "support/allocator.h"
 
@@ -65,7 +65,7 @@ typedef struct dock {
     rsl_postgres_config config; /* first: the callbacks' user is both */
     rsl_pool   *pool;
     rsl_pools  *pools;          /* set: the pool is one of keys, which are databases */
-    char        conninfo[300];
+    char        conninfo[400];
     _Atomic int created, destroyed, abandoned, leaked, stragglers;
     _Atomic int live[3], live_max[3]; /* of keyed pools: shop, mail; and of both */
     void       *kept[16];       /* what a child abandons: it stays taken, and must not count as
@@ -96,7 +96,7 @@ static void dock_count_live(dock *d, const char *database, int change)
 static int dock_create_keyed(void *user, const rsl_ctx *ctx, const char *key, void **resource)
 {
     dock *d = user;
-    char conninfo[400];
+    char conninfo[700];
     rsl_postgres_config config = d->config;
     (void)snprintf(conninfo, sizeof conninfo, "%s dbname=%s", d->conninfo, key);
     config.conninfo = conninfo;
@@ -137,8 +137,9 @@ static bool is_lost(int result, void *user)
 
 static rsl_pool_config dock_config(dock *d, const char *name, rsl_pool_config config)
 {
-    (void)snprintf(d->conninfo, sizeof d->conninfo, "%s sslmode=disable gssencmode=disable",
-                   postgres.conninfo);
+    /* What was committed survives a crash, for the bookings are counted. */
+    (void)snprintf(d->conninfo, sizeof d->conninfo, "%s sslmode=disable gssencmode=disable "
+                   "options='-c synchronous_commit=on'", postgres.conninfo);
     d->config.conninfo = d->conninfo;
     d->config.application_name = name;
     d->config.cancel_timeout = RSL_MS(200) * slowness;
@@ -268,22 +269,26 @@ static bool is_rerun(int code)
 
 /* ------------------------------------------------------------------ threads */
 
-/* Measures how late this machine ends a sleep. */
+enum { CANARIES = 4 };
+
+/* Measure how late this machine ends sleeps of various lengths. */
 typedef struct canary {
-    pthread_t       thread;
-    bool            started;
+    pthread_t       threads[CANARIES];
+    int             started;
     _Atomic bool    stop;
+    _Atomic int     next;
     _Atomic int64_t worst;
 } canary;
 
 static void *canary_main(void *arg)
 {
     canary *c = arg;
+    rsl_time span = RSL_MS(5) << (2 * atomic_fetch_add(&c->next, 1)); /* to a third of a second */
     while (!atomic_load(&c->stop)) {
         rsl_time start = rsl_now();
-        nap(RSL_MS(5));
-        rsl_time late = rsl_now() - start - RSL_MS(5);
-        if (late > atomic_load(&c->worst)) atomic_store(&c->worst, late);
+        nap(span);
+        int64_t late = rsl_now() - start - span, worst = atomic_load(&c->worst);
+        while (late > worst && !atomic_compare_exchange_weak(&c->worst, &worst, late)) continue;
     }
     return NULL;
 }
@@ -362,10 +367,19 @@ typedef struct fixture {
     int     fillers_count;
 } fixture;
 
-static void canary_start(fixture *f)
+static void canaries_start(fixture *f)
 {
-    assert_int_equal(pthread_create(&f->canary.thread, NULL, canary_main, &f->canary), 0);
-    f->canary.started = true;
+    canary *c = &f->canary;
+    for (int i = 0; i < CANARIES; i++) {
+        assert_int_equal(pthread_create(&c->threads[i], NULL, canary_main, c), 0);
+        c->started++;
+    }
+}
+
+static void canaries_stop(fixture *f)
+{
+    atomic_store(&f->canary.stop, true);
+    while (f->canary.started > 0) pthread_join(f->canary.threads[--f->canary.started], NULL);
 }
 
 static caller *caller_prepare(fixture *f, dock *d, rsl_time allowed)
@@ -416,8 +430,8 @@ static void load_stop(load *l)
 static int set_up_group(void **state)
 {
     (void)state;
-    if (postgres_start("max_connections=18 synchronous_commit=on") != 0) return -1;
-    postgres_do_sql("CREATE TABLE ledger(worker int NOT NULL); CREATE ROLE app LOGIN");
+    if (postgres_start("max_connections=18") != 0) return -1;
+    postgres_do_sql("CREATE TABLE ledger(worker int NOT NULL); CREATE ROLE pool_app LOGIN");
     postgres_do_sql("CREATE DATABASE shop");
     postgres_do_sql("CREATE DATABASE mail");
     rsl_time start = rsl_now();
@@ -448,8 +462,7 @@ static int tear_down(void **state)
     fixture *f = *state;
     load_stop(&f->load);
     callers_join(f);
-    atomic_store(&f->canary.stop, true);
-    if (f->canary.started) pthread_join(f->canary.thread, NULL);
+    canaries_stop(f);
     fillers_close(f);
     bool left = f->dock.pool != NULL || f->other.pool != NULL;
     if (f->dock.pool != NULL) (void)dock_close(&f->dock, RSL_SEC(1));
@@ -654,6 +667,31 @@ static void use_discards_what_was_killed_in_mid_query(void **state)
     dock_end(d);
 }
 
+static int call_it_broken(const rsl_ctx *ctx, void *conn, void *arg, bool *broken)
+{
+    (void)ctx;
+    *(int *)arg = PQbackendPID(conn);
+    *broken = true;
+    return 3;
+}
+
+static void what_is_discarded_is_closed_though_it_works(void **state)
+{
+    fixture *f = *state;
+    dock *d = &f->dock;
+    dock_open(d, "pool", (rsl_pool_config){.size_max = 1});
+    rsl_pool_lease lease = take(d);
+    int first = backend(&lease), second = 0;
+    assert_int_equal(rsl_pool_discard(d->pool, &lease), RSL_OK);
+    assert_int_equal(rsl_pool_use(d->pool, NULL, call_it_broken, &second), 3);
+    EVENTUALLY(backend_lives(first) + backend_lives(second) == 0);
+    lease = take(d);
+    assert_true(first != second && backend(&lease) != first && backend(&lease) != second);
+    assert_int_equal(stats_of(d).closed_broken, 2);
+    give(d, &lease);
+    dock_end(d);
+}
+
 /* -------------------------------------------------------- a server restarted */
 
 static int book(const rsl_ctx *ctx, PGconn *conn, void *arg)
@@ -767,7 +805,7 @@ static void load_end(fixture *f)
 
 static void load_begin(fixture *f)
 {
-    canary_start(f);
+    canaries_start(f);
     dock_open(&f->dock, "pool", (rsl_pool_config){.size_max = 4, .creating_max = 2});
     load_start(&f->load, &f->dock);
     load_serves_all(&f->load, 3);
@@ -829,7 +867,7 @@ static void backends_killed_again_and_again_under_load_are_replaced(void **state
 static void fill_server(fixture *f)
 {
     char conninfo[400];
-    (void)snprintf(conninfo, sizeof conninfo, "%s user=app application_name=filler "
+    (void)snprintf(conninfo, sizeof conninfo, "%s user=pool_app application_name=filler "
                    "sslmode=disable gssencmode=disable", postgres.conninfo);
     for (int refused = 0; refused < 3;) {
         PGconn *conn = PQconnectdb(conninfo);
@@ -864,7 +902,7 @@ static void open_as_app(fixture *f, rsl_pool_config config)
     dock *d = &f->dock;
     config = dock_config(d, "pool", config);
     size_t length = strlen(d->conninfo);
-    (void)snprintf(d->conninfo + length, sizeof d->conninfo - length, " user=app");
+    (void)snprintf(d->conninfo + length, sizeof d->conninfo - length, " user=pool_app");
     assert_int_equal(rsl_pool_open(&d->pool, &config), RSL_OK);
 }
 
@@ -872,7 +910,7 @@ static void a_full_server_refuses_in_time_and_is_used_once_it_has_room(void **st
 {
     fixture *f = *state;
     dock *d = &f->dock;
-    canary_start(f);
+    canaries_start(f);
     open_as_app(f, (rsl_pool_config){.size_max = 4});
 
     fill_server(f); /* nothing is open yet */
@@ -904,7 +942,7 @@ static void who_finds_all_leased_and_the_server_full_is_told_so_at_his_deadline(
 {
     fixture *f = *state;
     dock *d = &f->dock;
-    canary_start(f);
+    canaries_start(f);
     open_as_app(f, (rsl_pool_config){.size_max = 4});
     rsl_pool_lease held = take(d);
     fill_server(f);
@@ -925,7 +963,7 @@ static void a_server_that_is_down_refuses_in_time_and_serves_when_it_is_up(void 
 {
     fixture *f = *state;
     dock *d = &f->dock;
-    canary_start(f);
+    canaries_start(f);
     dock_open(d, "pool", (rsl_pool_config){.size_max = 3, .validate_after = RSL_NONE});
     warm(d, 3);
     rsl_pool_lease held = take(d);
@@ -1356,7 +1394,7 @@ static void the_next_borrower_finds_nothing_of_the_one_before(void **state)
         must(&lease, "PREPARE mine AS SELECT 1");
         must(&lease, "SELECT pg_advisory_lock(1)");
         must(&lease, "LISTEN news");
-        must(&lease, "SET SESSION AUTHORIZATION app");
+        must(&lease, "SET SESSION AUTHORIZATION pool_app");
         must(&lease, "RESET SESSION AUTHORIZATION");
         leave[i](&lease);
         give(d, &lease);
@@ -1564,6 +1602,7 @@ int main(void)
         ON_SERVER(with_keepalive_the_pool_heals_though_nobody_acquires),
         ON_SERVER(what_was_killed_in_mid_query_is_never_reused),
         ON_SERVER(use_discards_what_was_killed_in_mid_query),
+        ON_SERVER(what_is_discarded_is_closed_though_it_works),
         ON_SERVER(a_server_restarted_under_load_is_survived),
         ON_SERVER(a_server_that_crashed_under_load_is_survived),
         ON_SERVER(a_server_that_is_down_for_a_while_under_load_is_survived),

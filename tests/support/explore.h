@@ -9,8 +9,8 @@
    from a thread that could go on costs a preemption; when it waits, pauses or ends, it is free.
 
    A word that only one thread uses, or that nobody writes, needs no choice: an operation on it
-   commutes with all others. Which words are shared is found out while exploring; when one more
-   turns out to be, the scenario starts again.
+   commutes with all others, unless its memory is given back. Which words are shared is found out
+   while exploring; when one more turns out to be, the scenario starts again.
 
    Include it first; then the library, implemented; docs/explorer.md says more.                  */
 #ifndef SUPPORT_EXPLORE_H
