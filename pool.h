@@ -391,7 +391,8 @@ typedef struct rsl_pool_config {
     uint32_t waiters_max;       /* more are refused with RSL_EFULL; nobody: see acquire_timeout
                                    (1024) */
     uint32_t creating_max;      /* creations at once, on the pool's own threads; never an
-                                   acquirer's, unless caller_maintains; 1..64 (1) */
+                                   acquirer's, unless caller_maintains; one more when the latest
+                                   is out for a second; 1..64 (1) */
     uint32_t uses_max;          /* leases of one resource (RSL_UNLIMITED) */
     rsl_time acquire_timeout;   /* of one acquire; RSL_NONE: no wait (30 s) */
     rsl_time idle_timeout;      /* idle longer and above size_min: closed; RSL_NONE: on release
@@ -2892,8 +2893,10 @@ static rsl_waiter *rsl_pool_heir_(rsl_pool *pool, rsl_pool_news_ *news, uint32_t
         rsl_pool_key_ *k = &pool->keys[wanted];
         *give_up = ++k->seen > k->creating && k->open + k->creating < pool->key_limit &&
                    rsl_pool_stays_full_(pool);
+        if (*give_up && away != NULL) break; /* it came before */
         if (*give_up) return NULL;
     }
+    *give_up = false;
     return away;
 }
 

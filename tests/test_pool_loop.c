@@ -1091,6 +1091,37 @@ static void a_stalled_ticket_keeps_nobody_from_a_release(void **unused)
     rig_end(&r);
 }
 
+static void a_creation_that_hangs_holds_up_one_second_and_no_more(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start_by_tickets(&r, sized(5));
+    guest guests[3];
+    for (size_t i = 0; i < RSL_COUNT(guests); i++) {
+        guest_wait(&r, &guests[i], RSL_SEC(50));
+    }
+    rsl_creation hangs, second, third;
+    assert_int_equal(rsl_pool_wanted(r.pool, &hangs), RSL_OK);
+    r.clock.now += RSL_SEC(1) - 1;
+    assert_int_equal(rsl_pool_wanted(r.pool, &second), RSL_WAIT);
+    assert_true(rsl_pool_maintain(r.pool) == r.clock.now + 1);
+    r.clock.now += 1;
+    assert_int_equal(rsl_pool_wanted(r.pool, &second), RSL_OK);
+    r.clock.now += RSL_SEC(5);
+    assert_int_equal(rsl_pool_wanted(r.pool, &third), RSL_WAIT); /* one more, not one a second */
+    assert_int_equal(rsl_pool_supply(r.pool, &second, 0, thing_new(&r.factory)), RSL_OK);
+    expect_served(&r, &guests[0]);
+    assert_int_equal(rsl_pool_wanted(r.pool, &second), RSL_OK);
+    assert_int_equal(rsl_pool_supply(r.pool, &second, 0, thing_new(&r.factory)), RSL_OK);
+    expect_served(&r, &guests[1]);
+    assert_int_equal(rsl_pool_supply(r.pool, &hangs, 0, thing_new(&r.factory)), RSL_OK);
+    expect_served(&r, &guests[2]);
+    for (size_t i = 0; i < RSL_COUNT(guests); i++) {
+        give(&r, &guests[i].lease);
+    }
+    rig_end(&r);
+}
+
 /* ---------------------------------------------------------------------- layer */
 
 /* A call that plays a list of results, the last one for ever, and notes what it had. */
@@ -1654,6 +1685,7 @@ int main(void)
         cmocka_unit_test(a_supply_after_the_pool_shrank_is_destroyed),
         cmocka_unit_test(a_supply_after_closing_is_destroyed),
         cmocka_unit_test(a_stalled_ticket_keeps_nobody_from_a_release),
+        cmocka_unit_test(a_creation_that_hangs_holds_up_one_second_and_no_more),
         cmocka_unit_test(the_layer_says_what_it_is),
         cmocka_unit_test(a_layer_leases_on_the_way_in_and_releases_on_the_way_out),
         cmocka_unit_test(a_call_that_was_stopped_half_way_leaves_a_broken_resource),

@@ -1569,7 +1569,7 @@ static void two_databases_under_load_share_the_total_and_nobody_starves(void **s
         assert_int_equal(customers[i].failed, 0);
     }
     for (int i = 0; i < 2; i++) assert_in_range(atomic_load(&d->live_max[i]), 1, 2);
-    assert_int_equal(atomic_load(&d->live_max[2]), 3);
+    assert_in_range(atomic_load(&d->live_max[2]), 1, 3);
     dock_end(d);
 }
 

@@ -1414,6 +1414,81 @@ static void creations_that_fail_now_and_then_leave_nobody_asleep(void **unused)
     yard_end(&y);
 }
 
+/* ---------------------------------------------------- a creation that hangs */
+
+typedef struct hanging {
+    rsl_pool   *pool;
+    _Atomic int calls, go;
+    int         rc;
+} hanging;
+
+static int hang_first(void *user, const rsl_ctx *ctx, void **resource)
+{
+    hanging *h = user;
+    (void)ctx;
+    if (atomic_fetch_add(&h->calls, 1) == 0) {
+        while (atomic_load(&h->go) == 0) {
+            nap(RSL_MS(1));
+        }
+    }
+    *resource = h;
+    return 0;
+}
+
+static void forget_it(void *user, void *resource)
+{
+    (void)user, (void)resource;
+}
+
+static void *be_stuck(void *arg)
+{
+    hanging *h = arg;
+    rsl_pool_lease lease;
+    h->rc = rsl_pool_acquire(h->pool, NULL, &lease);
+    if (h->rc == RSL_OK) {
+        h->rc = rsl_pool_release(h->pool, &lease);
+    }
+    return NULL;
+}
+
+static void others_are_served_beside_a_creation_that_hangs(rsl_pool_config config)
+{
+    hanging h;
+    memset(&h, 0, sizeof(h));
+    config.create = hang_first;
+    config.destroy = forget_it;
+    config.user = &h;
+    assert_int_equal(rsl_pool_open(&h.pool, &config), RSL_OK);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, be_stuck, &h), 0);
+    EVENTUALLY(atomic_load(&h.calls) == 1);
+    rsl_ctx ctx = rsl_within(RSL_SEC(20));
+    rsl_pool_lease lease;
+    assert_int_equal(rsl_pool_acquire(h.pool, &ctx, &lease), RSL_OK);
+    assert_int_equal(atomic_load(&h.go), 0);
+    assert_int_equal(rsl_pool_release(h.pool, &lease), RSL_OK);
+    atomic_store(&h.go, 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(h.rc, RSL_OK);
+    assert_int_equal(rsl_pool_close(h.pool, NULL), RSL_OK);
+}
+
+static void a_creation_that_hangs_wedges_nobody_else(void **unused)
+{
+    (void)unused;
+    rsl_pool_config config = {.size_max = 3};
+    others_are_served_beside_a_creation_that_hangs(config);
+}
+
+static void an_acquirer_that_hangs_in_create_is_passed_over(void **unused)
+{
+    (void)unused;
+    rsl_pool_config config = {.size_max = 3, .creating_max = 3, .caller_maintains = true};
+    others_are_served_beside_a_creation_that_hangs(config);
+    config.creating_max = 1;
+    others_are_served_beside_a_creation_that_hangs(config);
+}
+
 /* -------------------------------------------------------------------- forks */
 
 #ifndef _WIN32
@@ -1774,6 +1849,8 @@ int main(void)
         cmocka_unit_test(a_close_that_gave_up_can_be_repeated_while_late_releases_are_safe),
         cmocka_unit_test(closing_cancels_creations),
         cmocka_unit_test(closing_cancels_the_creation_of_an_acquirer_with_a_token_of_its_own),
+        cmocka_unit_test(a_creation_that_hangs_wedges_nobody_else),
+        cmocka_unit_test(an_acquirer_that_hangs_in_create_is_passed_over),
         cmocka_unit_test(cancelling_an_acquirer_cancels_the_creation_that_it_makes),
         cmocka_unit_test(the_ctx_of_a_creation_ends_in_time),
         cmocka_unit_test(a_callback_on_the_pools_thread_cannot_close_it),
