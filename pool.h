@@ -2191,6 +2191,13 @@ static inline void rsl_map_del_(rsl_map_ *map, const char *key)
    Whoever takes the racer out of the queue does that pass in its place. So the invariant is
    either true or owed by a thread that runs.
 
+   [CHARGE] With caller_maintains, whoever waits creates. One waiter is in charge: the tender. If
+   there is work and a waiter that is not away in a creation, then there is a tender, and it has
+   been told (tender_knows) or is about to look. So each thing that can make work (a waiter more, a
+   place free, a creation ended) takes tender_knows back, each end of a locked section calls
+   rsl_pool_call_crew_, which appoints and nudges, and a tender that leaves or goes away to create
+   lays the charge down first.
+
    [OWN] The resource and times of a slot are written by whoever took it out of EMPTY, IDLE or
    LEASED, and published by the release in the word's next change. Those that maintenance reads
    meanwhile are atomics, relaxed: what it concludes is checked again once the slot is its own.
@@ -2261,7 +2268,7 @@ typedef struct rsl_pool_shard_ { /* one thread's; atomics, relaxed, for the comm
                             common shard it may be another thread's */
     rsl_word_ skip;      /* leases not to be timed */
     rsl_word_ tick, run; /* the latest coarse time, and the leases that saw it */
-    uint64_t  spare[3];
+    uint64_t  spare[3];  /* a line for each */
 } rsl_pool_shard_;
 
 typedef struct rsl_pool_key_ { /* guarded by lock */
@@ -2287,7 +2294,7 @@ struct rsl_pool {
     rsl_pool_config  config;      /* resolved; size_min, size_max guarded by lock */
     int            (*create_keyed)(void *user, const rsl_ctx *ctx, const char *key,
                                    void **resource); /* constant */
-    uint64_t         spare[8];
+    uint64_t         spare[8];    /* what is written under lock begins on another line */
 
     rsl_lock_    lock;
     rsl_cond_    crew_wakes;
@@ -2295,7 +2302,8 @@ struct rsl_pool {
     uint32_t     waiting, limit;  /* limit: size_max, or less by adaptive */
     uint32_t     open, creating;  /* resources; creations under way */
     uint32_t     leaving;         /* of open: about to be destroyed as idle, or one too many */
-    uint32_t     told;            /* waiters given a status that they have not fetched yet */
+    uint32_t     told;            /* waiters that are out of the queue and still to come in: told a
+                                     status, or waiting for the end of a nudge. Close waits */
     uint32_t     calls;           /* under way: those of keyed pools, maintain, resize */
     uint32_t     vacant;          /* no slot below is EMPTY */
     uint32_t     key_limit, keys_count;
@@ -2701,6 +2709,13 @@ static inline bool rsl_pool_stays_full_(const rsl_pool *pool)
     return pool->open - pool->leaving + pool->creating >= pool->limit;
 }
 
+/* Lock held: this resource is one too many or idle for too long; rsl_pool_destroy_ follows. */
+static inline rsl_pool_reason rsl_pool_condemn_(rsl_pool *pool)
+{
+    pool->leaving++;
+    return RSL_POOL_IDLE;
+}
+
 /* Lock held: before a walk along the queue that counts the waiters of each key. */
 static void rsl_pool_unsee_(rsl_pool *pool)
 {
@@ -2749,25 +2764,53 @@ static rsl_pool_wish_ rsl_pool_wish_of_(rsl_pool *pool, rsl_time now)
     return wish;
 }
 
-/* Lock held: see [MARK]. Marks whatever is not idle. Of the idle ones: returns the first of `key`,
-   taken as LEASED; or withholds them. */
-static rsl_pool_slot_ *rsl_pool_pass_(rsl_pool *pool, bool take, uint32_t key, bool withhold)
+/* ---- [MARK], all with the lock held ---- */
+
+/* Marks what is out, and what is idle too if it is to be withheld. */
+static void rsl_pool_mark_(rsl_pool_slot_ *slot, bool withhold)
 {
-    uint32_t extent = rsl_pool_extent_(pool);
-    for (uint32_t i = 0; i < extent; i++) {
+    uint64_t word = rsl_load_(&slot->word);
+    for (;;) {
+        uint64_t state = rsl_pool_state_of_(word);
+        bool out = state == RSL_POOL_LEASED_ || state == RSL_POOL_BUSY_;
+        if (!out && !(withhold && state == RSL_POOL_IDLE_)) return;
+        if (rsl_cas_(&slot->word, &word, word | RSL_POOL_MARK_)) return;
+    }
+}
+
+static void rsl_pool_mark_all_(rsl_pool *pool, bool withhold)
+{
+    for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++)
+        rsl_pool_mark_(rsl_pool_slot_at_(pool, i), withhold);
+}
+
+/* IDLE to BUSY, ours. False: it is in another state, and if out, marked: one exchange decides. */
+static bool rsl_pool_take_or_mark_(rsl_pool_slot_ *slot)
+{
+    uint64_t word = rsl_load_(&slot->word);
+    for (;;) {
+        uint64_t state = rsl_pool_state_of_(word), next = word | RSL_POOL_MARK_;
+        if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) return false;
+        if (state == RSL_POOL_IDLE_) next = word - RSL_POOL_IDLE_ + RSL_POOL_BUSY_;
+        if (next == word) return false;
+        if (rsl_cas_(&slot->word, &word, next)) return state == RSL_POOL_IDLE_;
+    }
+}
+
+/* The first idle slot of this key, now LEASED; NULL: there is none, and all that is out is
+   marked. */
+static rsl_pool_slot_ *rsl_pool_lease_or_mark_(rsl_pool *pool, uint32_t key)
+{
+    for (uint32_t i = 0, extent = rsl_pool_extent_(pool); i < extent; i++) {
         rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i);
-        uint64_t word = rsl_load_(&slot->word);
+        uint64_t word = rsl_load_(&slot->word), mark = pool->waiting > 0 ? RSL_POOL_MARK_ : 0;
         for (;;) {
             uint64_t state = rsl_pool_state_of_(word), next = word | RSL_POOL_MARK_;
-            if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) break;
             bool idle = word % RSL_POOL_NEXT_ == RSL_POOL_IDLE_;
-            bool taken = idle && take && rsl_pool_kind_of_(slot) == key;
-            if (taken) {
-                next = word + rsl_pool_leased_;
-                if (pool->waiting > 0) next |= RSL_POOL_MARK_;
-            }
-            if (!taken && ((idle && !withhold) || next == word)) break;
-            if (!rsl_cas_(&slot->word, &word, next)) continue;
+            bool taken = idle && rsl_pool_kind_of_(slot) == key;
+            if (taken) next = (word + rsl_pool_leased_) | mark;
+            else if (idle || state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) break;
+            if (next != word && !rsl_cas_(&slot->word, &word, next)) continue;
             if (taken) return slot;
             break;
         }
@@ -2820,7 +2863,7 @@ static rsl_pool_slot_ *rsl_pool_evict_(rsl_pool *pool, uint32_t key)
             if (rsl_pool_move_(oldest, word, busy)) return oldest;
             continue; /* somebody leased it meanwhile */
         }
-        rsl_pool_pass_(pool, false, 0, false);
+        rsl_pool_mark_all_(pool, false);
         if (!rsl_pool_can_evict_(pool, key)) return NULL;
     }
 }
@@ -2840,7 +2883,7 @@ static rsl_pool_job_ rsl_pool_next_job_(rsl_pool *pool, rsl_time now)
         job.slot = rsl_pool_evict_(pool, job.key);
         if (job.slot == NULL) return job;
         job.task = RSL_POOL_EVICT_;
-        pool->leaving++;
+        rsl_pool_condemn_(pool);
     }
     return job;
 }
@@ -3122,7 +3165,7 @@ static void rsl_pool_destroy_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_rea
     /* one generation more: an exchange that began before must not meet the next resource */
     rsl_store_(&slot->word, word + RSL_POOL_NEXT_);
     rsl_pool_vacate_(pool, slot);
-    pool->unleased += unleased ? 2 : 1;
+    pool->unleased += unleased ? 2 : 1; /* this generation; and that of the lease that was none */
     pool->open--;
     pool->keys[rsl_pool_kind_of_(slot)].open--;
     if (reason == RSL_POOL_IDLE) pool->leaving--;
@@ -3131,6 +3174,20 @@ static void rsl_pool_destroy_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_pool_rea
     rsl_pool_note_(pool, &news, RSL_POOL_DESTROYED, rsl_pool_reason_name_(reason), 0,
                    (int64_t)reason);
     rsl_pool_unlock_(pool, &news);
+}
+
+/* Lock held; the slot is BUSY and ours: settles it, or says why it is to be destroyed. */
+static rsl_pool_reason rsl_pool_keep_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot_ *slot)
+{
+    rsl_pool_reason reason = rsl_pool_why_close_(pool, slot, news->coarse);
+    uint32_t stay = pool->open - pool->leaving;
+    if (pool->closing) return RSL_POOL_CLOSED;
+    if (reason != 0) return reason;
+    bool idles = pool->waiting == 0 && stay > pool->config.size_min;
+    if (idles && pool->config.idle_timeout == 0) return rsl_pool_condemn_(pool);
+    if (rsl_pool_is_crowded_(pool)) return rsl_pool_condemn_(pool);
+    if (!rsl_pool_settle_(pool, news, slot, true)) return rsl_pool_condemn_(pool);
+    return reason;
 }
 
 /* No lock held; the slot is BUSY with this word, ours: into the hands of the next, or out of the
@@ -3142,14 +3199,7 @@ static void rsl_pool_give_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t busy,
     if (reason == 0) {
         rsl_pool_lock_(pool, &news);
         bool mine = rsl_pool_unmarked_(rsl_load_relaxed_(&slot->word)) == busy; /* no fork since */
-        bool spare = pool->waiting == 0 && pool->open - pool->leaving > pool->config.size_min;
-        if (mine) reason = rsl_pool_why_close_(pool, slot, news.coarse);
-        if (mine && pool->closing) reason = RSL_POOL_CLOSED;
-        if (mine && reason == 0 && pool->config.idle_timeout == 0 && spare) reason = RSL_POOL_IDLE;
-        if (mine && reason == 0 && rsl_pool_is_crowded_(pool)) reason = RSL_POOL_IDLE;
-        if (mine && reason == 0 && !rsl_pool_settle_(pool, &news, slot, true))
-            reason = RSL_POOL_IDLE;
-        if (reason == RSL_POOL_IDLE) pool->leaving++;
+        if (mine) reason = rsl_pool_keep_(pool, &news, slot);
         rsl_pool_unlock_(pool, &news);
         if (reason == 0) return;
     }
@@ -3428,7 +3478,6 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
         rsl_pool_unlock_(pool, &news);
         return RSL_EINVAL;
     }
-    bool settled = rc != 0;
     rsl_pool_reason reason = (rsl_pool_reason)0; /* why what was made is not wanted any more */
     pool->creating--;
     pool->keys[rsl_pool_kind_of_(slot)].creating--;
@@ -3440,10 +3489,8 @@ static int rsl_pool_created_(rsl_pool *pool, rsl_pool_slot_ *slot, uint64_t word
         rsl_pool_furnish_(pool, &news, slot, resource, took > 0 ? took : 0);
         if (pool->closing) reason = RSL_POOL_CLOSED;
         else if (rsl_load_relaxed_(&slot->epoch) != pool->epoch) reason = RSL_POOL_OUTDATED;
-        else if (rsl_pool_is_crowded_(pool)) reason = RSL_POOL_IDLE;
-        else settled = rsl_pool_settle_(pool, &news, slot, false);
-        if (!settled && reason == 0) reason = RSL_POOL_IDLE;
-        if (reason == RSL_POOL_IDLE) pool->leaving++;
+        else if (rsl_pool_is_crowded_(pool) || !rsl_pool_settle_(pool, &news, slot, false))
+            reason = rsl_pool_condemn_(pool);
         pool->sweep_at = 0; /* what is due first may have changed */
         if (!pool->config.caller_maintains) rsl_cond_signal_(&pool->crew_wakes);
     }
@@ -3531,7 +3578,7 @@ static rsl_time rsl_pool_use_total_(rsl_pool *pool)
     return total;
 }
 
-/* Lock held. Leases only: of creations and of what is BUSY the states tell. */
+/* Lock held: slots in this state, of one key or (NULL) of all. */
 static uint32_t rsl_pool_count_(rsl_pool *pool, uint64_t state, const uint32_t *key)
 {
     uint32_t count = 0;
@@ -3559,7 +3606,7 @@ static void rsl_pool_limit_(rsl_pool *pool, rsl_pool_news_ *news, uint32_t limit
     bool less = limit < pool->limit;
     if (limit == pool->limit) return;
     pool->limit = limit;
-    if (less) rsl_pool_pass_(pool, false, 0, false); /* releases look whether they are too many */
+    if (less) rsl_pool_mark_all_(pool, false); /* releases look whether they are too many */
     rsl_pool_note_(pool, news, RSL_POOL_RESIZED, "resized", 0, (int64_t)limit);
 }
 
@@ -3605,7 +3652,7 @@ static rsl_pool_slot_ *rsl_pool_queue_(rsl_pool *pool, rsl_waiter *waiter)
     rsl_pool_slot_ *slot = NULL;
     bool passed = pool->waiting > 0 && pool->marked && !(pool->mode & RSL_POOL_KEYED_);
     if (!pool->paused && !passed)
-        slot = rsl_pool_pass_(pool, true, rsl_pool_key_of_(waiter), false);
+        slot = rsl_pool_lease_or_mark_(pool, rsl_pool_key_of_(waiter));
     if (slot != NULL) return slot;
     pool->marked = !pool->paused; /* what is leased then is marked by pause itself */
     rsl_pool_enqueue_(pool, waiter);
@@ -3616,8 +3663,8 @@ static rsl_pool_slot_ *rsl_pool_queue_(rsl_pool *pool, rsl_waiter *waiter)
     return NULL;
 }
 
-/* Is a deadline under this ctx on another clock than the pool's? Then only who waits can tell. */
-static bool rsl_pool_has_clock_(const rsl_pool *pool, const rsl_ctx *ctx)
+/* Are deadlines under this ctx on the pool's clock? If not, only who waits can tell. */
+static bool rsl_pool_shares_clock_(const rsl_pool *pool, const rsl_ctx *ctx)
 {
     const rsl_clock *own = rsl_clock_is_real_(&pool->config.clock) ? NULL : &pool->config.clock;
     return rsl_clock_pick_(ctx, &pool->config.clock) == own;
@@ -3813,7 +3860,7 @@ RSL_NOINLINE_ int rsl_pool_acquire_waiting_(rsl_pool *pool, const rsl_ctx *ctx, 
     waiter.wake = rsl_park_post_;
     waiter.user = &park;
     waiter.private_.word[2] = rsl_pool_thread_;
-    if (!rsl_pool_has_clock_(pool, ctx)) waiter.private_.word[2] |= rsl_pool_other_clock_;
+    if (!rsl_pool_shares_clock_(pool, ctx)) waiter.private_.word[2] |= rsl_pool_other_clock_;
     int cancelable = rsl_uncancelable_(); /* a thread that ends here would keep what it is given */
     int status = rsl_pool_begin_(pool, ctx, key, &waiter, rsl_clock_now_(clock), &deadline, lease);
     while (status == RSL_WAIT) {
@@ -4033,7 +4080,7 @@ static int rsl_pool_begin_keyed_(rsl_pool *pool, const rsl_ctx *ctx, uint32_t ke
     int status = rsl_ctx_spent_(ctx, clock);
     if (status == RSL_OK) status = rsl_pool_take_(pool, key, lease);
     if (status != RSL_WAIT) return status;
-    waiter->private_.word[2] = rsl_pool_has_clock_(pool, ctx) ? 0 : rsl_pool_other_clock_;
+    waiter->private_.word[2] = rsl_pool_shares_clock_(pool, ctx) ? 0 : rsl_pool_other_clock_;
     return rsl_pool_begin_(pool, ctx, key, waiter, rsl_clock_now_(clock), &deadline, lease);
 }
 
@@ -4195,7 +4242,7 @@ static rsl_time rsl_pool_sooner_(rsl_time a, rsl_time b)
 
 /* Lock held; the slot is idle: why it is to be closed; 0: it stays till *due, when it is to be
    looked at again. */
-static rsl_pool_reason rsl_pool_why_idle_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now,
+static rsl_pool_reason rsl_pool_visit_idle_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time now,
                                           rsl_time *due)
 {
     rsl_time since = (rsl_time)rsl_load_relaxed_(&slot->idle_since);
@@ -4227,28 +4274,15 @@ static bool rsl_pool_wants_check_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time
     return false;
 }
 
-/* Lock held: IDLE to BUSY; false: it is in another state, and if leased, marked. */
-static bool rsl_pool_take_idle_(rsl_pool_slot_ *slot)
-{
-    uint64_t word = rsl_load_(&slot->word);
-    for (;;) {
-        uint64_t state = rsl_pool_state_of_(word), next = word | RSL_POOL_MARK_;
-        if (state == RSL_POOL_EMPTY_ || state == RSL_POOL_CREATING_) return false;
-        if (state == RSL_POOL_IDLE_) next = word - RSL_POOL_IDLE_ + RSL_POOL_BUSY_;
-        if (next == word) return false;
-        if (rsl_cas_(&slot->word, &word, next)) return state == RSL_POOL_IDLE_;
-    }
-}
-
-/* Lock held; the slot is leased: reports a lease that is out for too long, once. */
-static void rsl_pool_find_leak_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot_ *slot,
+/* Lock held; the slot is leased: marks it when its resource is too old; reports a lease that is
+   out for too long, once. */
+static void rsl_pool_visit_leased_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot_ *slot,
                                 uint64_t word, rsl_time *due)
 {
     rsl_time taken = (rsl_time)rsl_load_relaxed_(&slot->taken_at);
     rsl_time end = (rsl_time)rsl_load_relaxed_(&slot->expires_at);
-    uint64_t seen = word; /* released meanwhile: nothing to mark */
     if (end > news->coarse) *due = rsl_pool_sooner_(*due, end);
-    else (void)rsl_cas_(&slot->word, &seen, word | RSL_POOL_MARK_); /* its release has to look */
+    else rsl_pool_mark_(slot, false); /* its release has to look, if it is not over yet */
     if (pool->config.leak_after == RSL_FOREVER || taken == 0) return;
     rsl_time then = rsl_time_add_(taken, pool->config.leak_after);
     if (news->coarse < then) {
@@ -4270,12 +4304,12 @@ static void rsl_pool_visit_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time *due)
     rsl_pool_lock_(pool, &news);
     uint64_t word = rsl_load_(&slot->word), plain = rsl_pool_unmarked_(word);
     if (rsl_pool_state_of_(word) == RSL_POOL_IDLE_ && !pool->closing) {
-        reason = rsl_pool_why_idle_(pool, slot, news.coarse, due);
+        reason = rsl_pool_visit_idle_(pool, slot, news.coarse, due);
         if (reason != 0 || rsl_pool_wants_check_(pool, slot, news.coarse, due))
             taken = rsl_pool_move_(slot, plain, plain - RSL_POOL_IDLE_ + RSL_POOL_BUSY_);
-        if (taken && reason == RSL_POOL_IDLE) pool->leaving++;
+        if (taken && reason == RSL_POOL_IDLE) rsl_pool_condemn_(pool);
     } else if (rsl_pool_state_of_(word) == RSL_POOL_LEASED_) {
-        rsl_pool_find_leak_(pool, &news, slot, word, due);
+        rsl_pool_visit_leased_(pool, &news, slot, word, due);
     }
     rsl_pool_unlock_(pool, &news);
     if (!taken) return;
@@ -4294,8 +4328,8 @@ static void rsl_pool_shed_(rsl_pool *pool, bool all)
         rsl_pool_slot_ *slot = rsl_pool_slot_at_(pool, i - 1);
         rsl_pool_lock_(pool, &news);
         bool too_many = all || rsl_pool_is_crowded_(pool);
-        bool taken = too_many && rsl_pool_take_idle_(slot); /* or it is marked now */
-        if (taken && !all) pool->leaving++;
+        bool taken = too_many && rsl_pool_take_or_mark_(slot);
+        if (taken && !all) rsl_pool_condemn_(pool);
         rsl_pool_unlock_(pool, &news);
         if (taken) rsl_pool_destroy_(pool, slot, all ? RSL_POOL_CLOSED : RSL_POOL_IDLE, false);
     }
@@ -4729,7 +4763,7 @@ static void rsl_pool_close_begin_(rsl_pool *pool, rsl_pool_news_ *news)
     pool->closer = true;
     pool->closing = true;
     while (pool->queue.first != NULL) rsl_pool_tell_(pool, news, pool->queue.first, RSL_ECLOSED);
-    rsl_pool_pass_(pool, false, 0, true);
+    rsl_pool_mark_all_(pool, true);
     rsl_pool_unlock_(pool, news);
     rsl_cancel_fire(&pool->cancel);
     rsl_pool_shed_(pool, true);
@@ -4847,7 +4881,7 @@ int rsl_pool_pause(rsl_pool *pool)
     int status = pool->closing ? RSL_ECLOSED : RSL_OK;
     if (status == RSL_OK && !pool->paused) {
         pool->paused = true;
-        rsl_pool_pass_(pool, false, 0, true);
+        rsl_pool_mark_all_(pool, true);
         rsl_pool_note_(pool, &news, RSL_POOL_PAUSED, "paused", 0, 0);
     }
     rsl_pool_unlock_(pool, &news);

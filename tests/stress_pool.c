@@ -262,10 +262,14 @@ static bool is_sound(yard *y)
            atomic_load(&y->wrong) == 0 && atomic_load(&y->too_many) == 0;
 }
 
-/* With nobody in the pool any more. */
+/* With nobody in the pool any more but its own threads, which may be destroying what is too old. */
 static bool is_exact(yard *y)
 {
     rsl_pool_stats s = stats_of(y->pool);
+    for (int i = 0; i < 10000 && s.in_use + s.creating > 0; i++) {
+        nap(RSL_MS(1));
+        s = stats_of(y->pool);
+    }
     uint64_t ends = s.closed_idle + s.closed_lifetime + s.closed_uses + s.closed_invalidated +
                     s.closed_broken + s.invalid;
     bool exact = s.waiting == 0 && s.in_use == 0 && s.open == s.created - s.destroyed &&
