@@ -1456,12 +1456,12 @@ static const explore_scenario scenarios[] = {
 
     {"close meets a release", 2, all_have_one, close_or_release, NULL, 3, false},
     {"close meets two releases", 3, all_have_one, close_or_release, NULL, 2, false},
-    {"close meets a discard", 2, all_have_one, close_or_discard, NULL, 4, false},
+    {"close meets a discard", 2, all_have_one, close_or_discard, NULL, 3, false},
     {"close without time meets a release", 2, all_have_one, close_impatiently_or_release, NULL, 2,
      false},
     {"two closes meet a release", 2, all_have_one, close_twice_or_release, NULL, 2, false},
     {"close meets who waits", 2, one_kept, close_or_cycle, NULL, 0, false},
-    {"close meets two who wait, one for a while", 3, one_kept, close_or_cycle, NULL, 2, false},
+    {"close meets two who wait, one for a while", 3, one_kept, close_or_cycle, NULL, 1, false},
     {"close meets a race", 3, two_kept_to_race_for, close_or_race, NULL, 2, false},
     {"close meets a creation", 2, one_kept_of_two_to_create, close_or_cycle, NULL, 2, false},
     {"close meets two who create", 3, one_kept_of_two_to_create, close_or_cycle, NULL, 1, false},
@@ -1471,7 +1471,7 @@ static const explore_scenario scenarios[] = {
     {"close meets a loop that leaves", 3, loop_waits, close_or_abandon, NULL, 2, false},
     {"close meets a loop that leaves when it is to create", 3, one_kept_and_loop_in_charge,
      close_or_discard_or_abandon, NULL, 2, false},
-    {"close meets a supply", 2, ticket_is_out, close_or_supply, NULL, 4, false},
+    {"close meets a supply", 2, ticket_is_out, close_or_supply, NULL, 3, false},
     {"close meets a thread of the pool", 2, crew_of_one_to_fill, close_alone, NULL, 0, false},
     {"close meets two threads of the pool", 3, crew_of_two_to_fill, close_alone, NULL, 2, false},
 

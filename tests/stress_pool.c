@@ -262,7 +262,7 @@ static bool is_sound(yard *y)
            atomic_load(&y->wrong) == 0 && atomic_load(&y->too_many) == 0;
 }
 
-/* With nobody in the pool any more but its own threads, which may be destroying what is too old. */
+/* With nobody in the pool but its own threads, which may still destroy what is too old. */
 static bool is_exact(yard *y)
 {
     rsl_pool_stats s = stats_of(y->pool);
