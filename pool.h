@@ -3559,7 +3559,12 @@ static rsl_pool_task_ rsl_pool_work_(rsl_pool *pool, const rsl_ctx *ctx, rsl_wai
     rsl_pool_lock_(pool, &news);
     rsl_pool_job_ job = rsl_pool_next_job_(pool, news.now);
     if (job.task == RSL_POOL_CREATE_) slot = rsl_pool_reserve_(pool, job.key, news.now);
-    if (slot != NULL) slot->maker = maker;
+    if (slot != NULL && maker != NULL) { /* the next looks meanwhile: it may take long */
+        slot->maker = maker;
+        maker->private_.word[2] |= rsl_pool_away_;
+        if (pool->tender == maker) pool->tender = NULL;
+        pool->tender_knows = false;
+    }
     rsl_pool_unlock_(pool, &news);
     if (job.task == RSL_POOL_CREATE_) rsl_pool_create_(pool, slot, ctx);
     if (job.task == RSL_POOL_EVICT_) rsl_pool_destroy_(pool, job.slot, RSL_POOL_IDLE, false);
@@ -3807,10 +3812,6 @@ static bool rsl_pool_tend_(rsl_pool *pool, const rsl_ctx *ctx, const rsl_clock *
         rsl_time then = rsl_time_add_(rsl_clock_now_(clock), pause);
         if (then < *until) *until = then;
         in_charge = false;
-    } else if (in_charge && wish.wanted) { /* the next looks meanwhile: it may take long */
-        waiter->private_.word[2] |= rsl_pool_away_;
-        pool->tender = NULL;
-        pool->tender_knows = false;
     }
     rsl_pool_unlock_(pool, &news);
     if (!in_charge) return false;
