@@ -615,9 +615,13 @@ RSL_API int rsl_breaker_reconfigure(rsl_breaker *breaker, const rsl_breaker_conf
 #else
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 #ifndef RSL_NO_THREADS
 #include <pthread.h>
 #include <signal.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #endif
 #ifndef CLOCK_MONOTONIC
 #error "resilience: clock_gettime is hidden: add -D_DEFAULT_SOURCE, or include this header first"
@@ -656,11 +660,34 @@ static inline uint64_t rsl_add_relaxed_(rsl_word_ *p, uint64_t value)
     return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
 }
 
+static inline uint64_t rsl_add_(rsl_word_ *p, uint64_t value)
+{
+    return __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL);
+}
+
 /* On failure *expected holds what was there. */
 static inline bool rsl_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value)
 {
     return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
+}
+
+/* The _strict_ ones stand in one order that all threads agree on: of two threads that each store
+   one word and then load the other's, one at least sees the other's store. */
+static inline uint64_t rsl_load_strict_(const rsl_word_ *p)
+{
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+}
+
+static inline void rsl_store_strict_(rsl_word_ *p, uint64_t value)
+{
+    __atomic_store_n(p, value, __ATOMIC_SEQ_CST);
+}
+
+static inline bool rsl_cas_strict_(rsl_word_ *p, uint64_t *expected, uint64_t value)
+{
+    return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
 }
 
 /* Locks, and a condition to sleep on while holding one. Lock and unlock never fail and leave errno
@@ -796,6 +823,29 @@ static inline void rsl_pause_(rsl_time span)
 #endif
 }
 
+/* For short loops that wait for another processor. */
+static inline void rsl_relax_(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+/* How many processors there are, at least 1. */
+static inline uint32_t rsl_processors_(void)
+{
+#ifdef _WIN32
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    return info.dwNumberOfProcessors > 0 ? (uint32_t)info.dwNumberOfProcessors : 1;
+#else
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (uint32_t)count : 1;
+#endif
+}
+
 /* Waits for a signal or until the real time `until`, with the lock held before and after. False
    when the time is up. May return true for nothing. A far time is cut to a day, which is such a
    return: not every platform can count further. */
@@ -871,22 +921,66 @@ static inline void *rsl_thread_main_(void *thread)
 }
 #endif
 
-/* The struct must stay where it is until the thread is joined. */
-static inline int rsl_thread_start_(rsl_thread_ *thread, void (*run)(void *arg), void *arg)
+/* The struct must stay where it is until the thread is joined. stack: bytes; 0: the system's
+   choice. */
+static inline int rsl_thread_start_(rsl_thread_ *thread, size_t stack, void (*run)(void *arg),
+                                    void *arg)
 {
     thread->run = run;
     thread->arg = arg;
 #ifdef _WIN32
-    thread->handle = CreateThread(NULL, 0, rsl_thread_main_, thread, 0, NULL);
+    thread->handle = CreateThread(NULL, stack, rsl_thread_main_, thread, 0, NULL);
     return thread->handle != NULL ? RSL_OK : RSL_ESYS;
 #else
     sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread->handle, NULL, rsl_thread_main_, thread);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error == 0) {
+        if (stack != 0) error = pthread_attr_setstacksize(&attributes, stack);
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        if (error == 0)
+            error = pthread_create(&thread->handle, &attributes, rsl_thread_main_, thread);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+    }
     if (error != 0) errno = error;
     return error == 0 ? RSL_OK : RSL_ESYS;
+#endif
+}
+
+/* Nobody will join it; the struct may go. */
+static inline void rsl_thread_detach_(rsl_thread_ *thread)
+{
+#ifdef _WIN32
+    CloseHandle(thread->handle);
+#else
+    pthread_detach(thread->handle);
+#endif
+}
+
+/* Names the calling thread, for debuggers and ps; 15 bytes are seen. */
+static inline void rsl_thread_name_(const char *name)
+{
+#if defined __linux__ && defined PR_SET_NAME
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+#elif defined __APPLE__
+    pthread_setname_np(name);
+#else
+    (void)name;
+#endif
+}
+
+/* run(arg), and lost(arg) if it ends its thread instead of returning. */
+static inline void rsl_thread_guard_(void (*run)(void *arg), void (*lost)(void *arg), void *arg)
+{
+#ifdef _WIN32
+    (void)lost;
+    run(arg);
+#else
+    pthread_cleanup_push(lost, arg);
+    run(arg);
+    pthread_cleanup_pop(0);
 #endif
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
    explorer_atoms.h: what takes the place of core.h's atomics, locks, waits and clocks when
    schedules are explored. One operation at a time, in one system thread: plain accesses will do.
-   Memory is sequentially consistent here.
+   Memory is sequentially consistent here, but for writes that explore_delay has seen late.
 
    No guard: core.h includes it once, where RSL_SCHEDULER_H is named. Include support/explore.h
    first.                                                                                        */
@@ -12,7 +12,7 @@
 static inline uint64_t rsl_load_(const rsl_word_ *p)
 {
     explore_point_("load", p, false);
-    return *p;
+    return explore_read_(p);
 }
 
 static inline uint64_t rsl_load_relaxed_(const rsl_word_ *p)
@@ -20,41 +20,72 @@ static inline uint64_t rsl_load_relaxed_(const rsl_word_ *p)
     return rsl_load_(p);
 }
 
-static inline void rsl_store_(rsl_word_ *p, uint64_t value)
+static inline void explore_store_(rsl_word_ *p, uint64_t value, bool strict)
 {
     explore_point_("store", p, true);
-    *p = value;
+    explore_write_(p, value, strict);
+}
+
+static inline void rsl_store_(rsl_word_ *p, uint64_t value)
+{
+    explore_store_(p, value, false);
 }
 
 static inline void rsl_store_relaxed_(rsl_word_ *p, uint64_t value)
 {
-    rsl_store_(p, value);
+    explore_store_(p, value, false);
 }
 
 static inline uint64_t rsl_exchange_(rsl_word_ *p, uint64_t value)
 {
     explore_point_("exchange", p, true);
     uint64_t before = *p;
-    *p = value;
+    explore_write_(p, value, false);
+    return before;
+}
+
+static inline uint64_t rsl_add_(rsl_word_ *p, uint64_t value)
+{
+    explore_point_("add", p, true);
+    uint64_t before = *p;
+    explore_write_(p, before + value, false);
     return before;
 }
 
 static inline uint64_t rsl_add_relaxed_(rsl_word_ *p, uint64_t value)
 {
-    explore_point_("add", p, true);
-    uint64_t before = *p;
-    *p = before + value;
-    return before;
+    return rsl_add_(p, value);
 }
 
-static inline bool rsl_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value)
+static inline bool explore_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value, bool strict)
 {
     explore_point_("compare and swap", p, true);
     uint64_t before = *p;
     bool swapped = before == *expected;
-    if (swapped) *p = value;
+    explore_settle_(p);
+    if (swapped) explore_write_(p, value, strict);
     *expected = before;
     return swapped;
+}
+
+static inline bool rsl_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value)
+{
+    return explore_cas_(p, expected, value, false);
+}
+
+static inline uint64_t rsl_load_strict_(const rsl_word_ *p)
+{
+    return rsl_load_(p);
+}
+
+static inline void rsl_store_strict_(rsl_word_ *p, uint64_t value)
+{
+    explore_store_(p, value, true);
+}
+
+static inline bool rsl_cas_strict_(rsl_word_ *p, uint64_t *expected, uint64_t value)
+{
+    return explore_cas_(p, expected, value, true);
 }
 
 /* ---- locks: a mark that tells a living one, and 1 + the thread that holds it ---- */
@@ -103,6 +134,7 @@ static inline void rsl_lock_take_(rsl_lock_ *lock)
         thread->lock = lock->word;
         explore_switch_();
         rsl_lock_is_alive_(lock);
+        thread->unseen = NULL;
     }
     lock->word[1] = self;
 }
@@ -160,6 +192,7 @@ static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time unt
     explore_check(cond->mark == EXPLORE_COND_, "a condition is used that does not live");
     explore_check(lock->word[1] == explore_holder_(), "a wait without the lock");
     lock->word[1] = 0;
+    self->unseen = NULL;
     self->state = EXPLORE_WAITING_;
     self->lock = lock->word;
     self->cond = cond;
@@ -173,15 +206,30 @@ static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time unt
 
 typedef struct rsl_thread_ { int place; } rsl_thread_;
 
-static inline int rsl_thread_start_(rsl_thread_ *thread, void (*run)(void *arg), void *arg)
+static inline int rsl_thread_start_(rsl_thread_ *thread, size_t stack, void (*run)(void *arg),
+                                    void *arg)
 {
+    (void)stack;
     thread->place = explore_thread_start_(run, arg);
-    return RSL_OK;
+    return thread->place == EXPLORE_NO_THREAD_ ? RSL_ESYS : RSL_OK;
 }
 
 static inline void rsl_thread_join_(rsl_thread_ *thread)
 {
     explore_thread_join_(thread->place);
+}
+
+static inline void rsl_relax_(void)               { explore_pause_(); }
+static inline uint32_t rsl_processors_(void)      { return 2; }
+static inline void rsl_thread_detach_(rsl_thread_ *thread)
+{
+    explore_thread_detach_(thread->place);
+}
+static inline void rsl_thread_name_(const char *name) { (void)name; }
+
+static inline void rsl_thread_guard_(void (*run)(void *arg), void (*lost)(void *arg), void *arg)
+{
+    explore_guard_(run, lost, arg);
 }
 
 /* ---- the rest ---- */
