@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   explore.h: a schedule explorer. It runs a small scenario of up to four threads in every order
+   explore.h: a schedule explorer. It runs a small scenario of up to six threads in every order
    that a bounded number of preemptions can make, and names the order in which it fails.
 
    The library's block of locks, waits and atomics is replaced by support/explorer_atoms.h, in
@@ -41,7 +41,7 @@
 #define RSL_ASSERT(claim) explore_check(claim, "assertion: " #claim)
 
 enum {
-    EXPLORE_THREADS = 4,
+    EXPLORE_THREADS = 6,
     EXPLORE_FRAME_ = EXPLORE_THREADS,    /* runs what comes before and after the threads */
     EXPLORE_MAIN_ = EXPLORE_THREADS + 1, /* the explorer itself */
     EXPLORE_STACK_ = 128 * 1024,
@@ -67,6 +67,7 @@ typedef struct explore_scenario {
 } explore_scenario;
 
 typedef enum explore_state_ {
+    EXPLORE_UNBORN_,   /* lent, and not started yet */
     EXPLORE_READY_,
     EXPLORE_LOCKING_,  /* takes `lock` when it is next chosen */
     EXPLORE_WAITING_,  /* for a signal of `cond`, or for its time to be up; then takes `lock` */
@@ -77,8 +78,9 @@ typedef enum explore_state_ {
 
 typedef struct explore_thread_ {
     ucontext_t     context;
-    jmp_buf        jump;
-    bool           made, begun;
+    jmp_buf        jump, guard;        /* guard: to where it ends early */
+    bool           made, begun, guarded;
+    bool           taken, detached;    /* by a thread that the library started and did not join */
     explore_state_ state;
     uint64_t      *lock;
     const void    *cond;
@@ -90,6 +92,8 @@ typedef struct explore_thread_ {
     uint64_t       moved_at, paused_at; /* serial numbers of moves */
     uint32_t       awaits;              /* bits of threads that are owed a move before it */
     uintptr_t      frame;               /* below it nothing of its stack is alive */
+    const uint64_t *unseen;             /* its latest write, while others still see what was */
+    uint64_t       seen;                /* there before; NULL: none. See explore_delay */
 } explore_thread_;
 
 typedef struct explore_choice_ { uint16_t pick, count; } explore_choice_;
@@ -99,6 +103,9 @@ typedef struct explore_word_ {
     uint8_t   readers, writers; /* bits of threads */
     bool      shared;
 } explore_word_;
+
+/* What is written instead of `after`, where `before` is now: a bug planted into shipping code. */
+typedef uint64_t (*explore_plant_fn)(const void *address, uint64_t before, uint64_t after);
 
 /* Memory that is given back, and by whom: what others do there does not commute with that. */
 typedef struct explore_grave_ { uintptr_t start, size; int digger; } explore_grave_;
@@ -111,7 +118,12 @@ static struct explore_ {
     bool             alone;      /* the frame runs: nothing to choose */
     bool             failed, grown, tracing, replaying;
     char             why[160];
-    int              lent, started; /* threads for what the library starts; that it started */
+    int              lent;       /* threads for what the library starts */
+    int              refusals;   /* starts of threads that may still fail */
+    int              delays;     /* writes that may still be delayed */
+    bool             delays_used;
+    bool             lax;        /* strict operations are taken for others: a planted bug */
+    explore_plant_fn plant;      /* NULL: none */
     uint32_t         steps, steps_max;
     uint64_t         serial;
     int64_t          now;
@@ -158,6 +170,7 @@ static void explore_begin_(void)
             if (thread->run != NULL) thread->run(thread->arg);
             else explore_.scenario->thread(self);
             explore_.steps++;
+            explore_.threads[self].unseen = NULL;
             explore_.threads[self].state = EXPLORE_FINISHED_;
         }
         explore_switch_();
@@ -251,8 +264,8 @@ EXPLORE_INLINE explore_word_ *explore_word_of_(const void *address)
     return word;
 }
 
-static const char *const explore_places_[] = {"thread a", "thread b", "thread c", "thread d",
-                                              "the frame", "the explorer"};
+static const char *const explore_places_[] = {"thread a", "thread b", "thread c",  "thread d",
+                                              "thread e", "thread f", "the frame", "the explorer"};
 
 EXPLORE_INLINE void explore_trace_(const char *what, const void *address)
 {
@@ -408,6 +421,12 @@ static bool explore_is_able_(const explore_thread_ *thread)
            (thread->state == EXPLORE_LOCKING_ && explore_is_free_(thread->lock));
 }
 
+/* Would it go on if it were chosen, without a time being up? */
+static bool explore_is_due_(const explore_thread_ *thread)
+{
+    return thread->state == EXPLORE_PAUSED_ || explore_is_able_(thread);
+}
+
 /* A pause ends when another has moved, and when all have that were passed over since the pause
    before, so that nobody spins while the one he waits for is never chosen. */
 static bool explore_has_paused_enough_(int id)
@@ -419,7 +438,7 @@ static bool explore_has_paused_enough_(int id)
         if (i == id) continue;
         moved |= other->moved_at > thread->paused_at;
         if ((thread->awaits >> i & 1) && other->moved_at <= thread->paused_at &&
-            explore_is_able_(other))
+            explore_is_due_(other))
             return false;
     }
     return moved;
@@ -473,7 +492,8 @@ static void explore_end_(void)
 {
     for (int i = 0; i < explore_.scenario->threads; i++) {
         explore_thread_ *thread = &explore_.threads[i];
-        if (thread->state == EXPLORE_FINISHED_) continue;
+        bool absent = thread->state == EXPLORE_UNBORN_ || thread->state == EXPLORE_FINISHED_;
+        if (absent) continue;
         if (thread->state == EXPLORE_WAITING_ && thread->run != NULL) {
             thread->made = false;
             continue;
@@ -530,6 +550,7 @@ EXPLORE_UNUSED static void explore_point_(const char *what, const void *address,
     if (!explore_step_(what, address, writes)) return;
     explore_switch_();
     explore_alive_(address); /* it may have been given back meanwhile */
+    if (writes) explore_.threads[explore_.current].unseen = NULL; /* a delay ends here at last */
 }
 
 EXPLORE_UNUSED __attribute__((noinline)) static void explore_pause_(void)
@@ -538,46 +559,20 @@ EXPLORE_UNUSED __attribute__((noinline)) static void explore_pause_(void)
     self->frame = (uintptr_t)__builtin_frame_address(0);
     explore_.steps++;
     explore_trace_("pause", NULL);
+    self->unseen = NULL;
     if (explore_.steps > EXPLORE_STEPS_) explore_fail_("livelock: it pauses for ever");
     if (explore_.alone) return;
     self->awaits = 0;
     for (int i = 0; i < explore_.scenario->threads; i++) {
         const explore_thread_ *other = &explore_.threads[i];
         bool passed_over = self->paused_at != 0 && other->moved_at <= self->paused_at;
-        if (i != explore_.current && passed_over && explore_is_able_(other))
+        if (i != explore_.current && passed_over && explore_is_due_(other))
             self->awaits |= 1u << i;
     }
     self->paused_at = explore_.serial;
     self->state = EXPLORE_PAUSED_;
     explore_switch_();
 }
-
-/* A thread that the library starts takes one of those that were lent. Where none is left it never
-   gets a processor. Returns its place. */
-EXPLORE_UNUSED static int explore_thread_start_(void (*run)(void *arg), void *arg)
-{
-    explore_check(explore_.alone, "a thread is started in the middle");
-    if (explore_.started == explore_.lent) return -1;
-    int place = explore_.scenario->threads - ++explore_.started;
-    explore_.threads[place].run = run;
-    explore_.threads[place].arg = arg;
-    return place;
-}
-
-EXPLORE_UNUSED __attribute__((noinline)) static void explore_thread_join_(int place)
-{
-    explore_thread_ *self = &explore_.threads[explore_.current];
-    self->frame = (uintptr_t)__builtin_frame_address(0);
-    explore_.steps++;
-    explore_trace_("join", NULL);
-    if (place < 0 || explore_.threads[place].state == EXPLORE_FINISHED_) return;
-    explore_check(!explore_.alone, "a thread is joined that nobody runs any more");
-    self->state = EXPLORE_JOINING_;
-    self->joined = place;
-    explore_switch_();
-}
-
-/* ---- what scenarios call ---- */
 
 /* One of 0 .. count-1: all are explored. For what is not a matter of schedules, as a result. */
 EXPLORE_UNUSED static int explore_choose(int count)
@@ -591,10 +586,159 @@ EXPLORE_UNUSED static int explore_choose(int count)
     return pick;
 }
 
-/* In `before`: the last `count` threads of the scenario are for those that the library starts. */
+/* Who is about to write a word sees the latest, and so does everybody who follows. */
+EXPLORE_UNUSED static void explore_settle_(const uint64_t *word)
+{
+    int threads = explore_.scenario->threads;
+    for (int i = 0; explore_.delays_used && i < threads; i++) {
+        if (explore_.threads[i].unseen == word) explore_.threads[i].unseen = NULL;
+    }
+}
+
+/* Writes a word: at once, or so that others see it late. */
+EXPLORE_UNUSED static void explore_write_(uint64_t *word, uint64_t after, bool strict)
+{
+    uint64_t before = *word;
+    *word = explore_.plant != NULL ? explore_.plant(word, before, after) : after;
+    explore_settle_(word);
+    static const int options[] = {0, 1};
+    if (explore_.delays == 0 || explore_.alone || (strict && !explore_.lax)) return;
+    explore_.steps++;
+    bool choice = explore_word_of_(word)->shared || explore_.replaying;
+    if (!choice || explore_decide_(options, 2) == 0) return;
+    explore_trace_("is seen late", word);
+    explore_.delays--;
+    explore_.threads[explore_.current].unseen = word;
+    explore_.threads[explore_.current].seen = before;
+}
+
+/* What a load finds: others' delayed writes have not happened yet. */
+EXPLORE_UNUSED static uint64_t explore_read_(const uint64_t *word)
+{
+    int threads = explore_.scenario->threads;
+    for (int i = 0; explore_.delays_used && i < threads; i++) {
+        const explore_thread_ *other = &explore_.threads[i];
+        if (i != explore_.current && other->unseen == word) return other->seen;
+    }
+    return *word;
+}
+
+static bool explore_is_taken_(const explore_thread_ *thread)
+{
+    return thread->taken && !(thread->detached && thread->state == EXPLORE_FINISHED_);
+}
+
+enum { EXPLORE_NO_PROCESSOR_ = -1, EXPLORE_NO_THREAD_ = -2 };
+
+/* A thread that the library starts takes one of those that were lent. Where none is left it never
+   gets a processor. Returns its place. */
+EXPLORE_UNUSED static int explore_thread_start_(void (*run)(void *arg), void *arg)
+{
+    explore_.steps++;
+    explore_trace_("starts a thread", NULL);
+    if (explore_.refusals > 0 && explore_choose(2) == 1) {
+        explore_.refusals--;
+        return EXPLORE_NO_THREAD_;
+    }
+    int place = explore_.scenario->threads - 1, first = place + 1 - explore_.lent;
+    while (place >= first && explore_is_taken_(&explore_.threads[place])) place--;
+    if (place < first) return EXPLORE_NO_PROCESSOR_;
+    explore_thread_ *thread = &explore_.threads[place];
+    thread->taken = true;
+    thread->detached = false;
+    thread->run = run;
+    thread->arg = arg;
+    thread->state = EXPLORE_READY_;
+    return place;
+}
+
+EXPLORE_UNUSED __attribute__((noinline)) static void explore_thread_join_(int place)
+{
+    explore_thread_ *self = &explore_.threads[explore_.current];
+    self->frame = (uintptr_t)__builtin_frame_address(0);
+    self->unseen = NULL;
+    explore_.steps++;
+    explore_trace_("join", NULL);
+    if (place < 0) return;
+    explore_check(explore_.threads[place].taken, "a thread is joined twice");
+    explore_check(!explore_.threads[place].detached, "a detached thread is joined");
+    if (explore_.threads[place].state != EXPLORE_FINISHED_) {
+        explore_check(!explore_.alone, "a thread is joined that nobody runs any more");
+        self->state = EXPLORE_JOINING_;
+        self->joined = place;
+        explore_switch_();
+    }
+    explore_.threads[place].taken = false;
+}
+
+/* Nobody joins it: its place is free when it has ended. */
+EXPLORE_UNUSED static void explore_thread_detach_(int place)
+{
+    if (place >= 0) explore_.threads[place].detached = true;
+}
+
+/* Runs it; when explore_exit ends the thread within, `lost` is told, and it ends there. */
+EXPLORE_UNUSED __attribute__((noinline)) static void
+explore_guard_(void (*run)(void *arg), void (*lost)(void *arg), void *arg)
+{
+    explore_thread_ *self = &explore_.threads[explore_.current];
+    if (_setjmp(self->guard) == 0) {
+        self->guarded = true;
+        run(arg);
+        self->guarded = false;
+        return;
+    }
+    lost(arg);
+    self->unseen = NULL;
+    self->made = false; /* its stack is left as it is, and made anew for the next */
+    self->state = EXPLORE_FINISHED_;
+    explore_switch_();
+}
+
+/* ---- what scenarios call ---- */
+
+/* In `before`: the last `count` threads of the scenario are for those that the library starts.
+   They exist only once they are started; who is joined makes room for the next. */
 EXPLORE_UNUSED static void explore_lend(int count)
 {
     explore_.lent = count;
+}
+
+/* The next starts of threads may fail, `count` of them at most: all ways are explored. */
+EXPLORE_UNUSED static void explore_refuse_threads(int count)
+{
+    explore_.refusals = count;
+}
+
+/* Up to `count` times in a schedule a write may be seen late: until the writer's next write, lock,
+   wait or pause, loads of other threads find what was there before. Processors do that with a
+   store, or the store of a compare-and-swap, and a load that follows, unless both are strict. */
+EXPLORE_UNUSED static void explore_delay(int count)
+{
+    explore_.delays = count;
+    explore_.delays_used = count > 0;
+}
+
+/* The same with strict ones too: a planted bug. */
+EXPLORE_UNUSED static void explore_delay_strict(int count)
+{
+    explore_delay(count);
+    explore_.lax = true;
+}
+
+/* A planted bug: from now on in this schedule each write goes by `plant`. */
+EXPLORE_UNUSED static void explore_plant(explore_plant_fn plant)
+{
+    explore_.plant = plant;
+}
+
+/* Ends the calling thread in the midst of what it does, as pthread_exit would. */
+EXPLORE_UNUSED static void explore_exit(void)
+{
+    explore_thread_ *self = &explore_.threads[explore_.current];
+    explore_check(self->guarded, "a thread ends that is not guarded");
+    self->guarded = false;
+    _longjmp(self->guard, 1);
 }
 
 EXPLORE_UNUSED static int64_t explore_now(void)
@@ -634,12 +778,21 @@ static void explore_once_(void)
     explore_.now = EXPLORE_EPOCH;
     explore_.current = EXPLORE_MAIN_;
     for (uint64_t i = 0; i < EXPLORE_THREADS + 2; i++) explore_.selves[i] = (i + 1) * 4096;
-    explore_.lent = explore_.started = 0;
-    for (int i = 0; i < EXPLORE_THREADS; i++) explore_.threads[i].run = NULL;
+    explore_.lent = explore_.refusals = 0;
+    explore_.delays_used = explore_.lax = false;
+    explore_.delays = 0;
+    explore_.plant = NULL;
+    for (int i = 0; i < EXPLORE_THREADS; i++) {
+        explore_thread_ *thread = &explore_.threads[i];
+        thread->run = NULL;
+        thread->unseen = NULL;
+        thread->taken = thread->detached = thread->guarded = false;
+    }
     explore_job_(explore_.scenario->before);
     for (int i = 0; i < EXPLORE_THREADS; i++) {
         explore_thread_ *thread = &explore_.threads[i];
-        thread->state = EXPLORE_READY_;
+        bool lent = i >= explore_.scenario->threads - explore_.lent;
+        thread->state = lent && !thread->taken ? EXPLORE_UNBORN_ : EXPLORE_READY_;
         thread->moved_at = thread->paused_at = 0;
         thread->frame = 0;
     }
