@@ -4,7 +4,7 @@
    main.c      options, the two runs, the verdict
    load.c      workers that answer orders as they fall due: one run
    bare.c      an order as careful code without this library places it
-   guarded.c   the same order behind fallback, timeouts, retry, breaker and pool
+   guarded.c   the same order behind fallback, timeouts, retry, breaker, bulkhead and pool
    shop.c      the database: schema, the order's statements, the final audit
    faults.c    the timeline of real faults; slow_disk.c is one of them
    stats.c     figures from the records of a run
@@ -34,7 +34,8 @@
 enum {
     ITEMS = 50,
     STOCK = 100000,             /* of each item: nothing sells out */
-    CONNECTIONS = 4,            /* of the guarded run's pool */
+    CONNECTIONS = 4,            /* of the guarded run's pool; also calls at once */
+    WAITING = 32,               /* more calls that may wait, in the bulkhead */
     PATH_ROOM = 512,
     CHANGES_MAX = 256,          /* of the breaker's state that are kept */
     BUCKETS_MAX = 1200          /* of TENTH each: a run of two minutes */
@@ -98,6 +99,7 @@ typedef struct guard {          /* shared by all workers of the guarded run */
     rsl_retry_budget budget;
     rsl_retry        retry;
     rsl_breaker      breaker;
+    rsl_bulkhead     bulkhead;
     rsl_sqlite_config connection;
     rsl_pool        *pool;
     outbox           outbox;
@@ -181,7 +183,8 @@ typedef struct stats {
     rsl_time p50, p99, max;                         /* from due to answered, of any kind */
     uint32_t outage_calls;
     rsl_time recovery;                              /* -1: not within the run */
-    rsl_pool_stats pool;                            /* zeroed in the bare run */
+    rsl_pool_stats pool;                            /* zeroed in the bare run, as the next */
+    rsl_bulkhead_stats bulkhead;
     bucket  *buckets;
     size_t   bucket_count;
 } stats;
@@ -202,7 +205,7 @@ typedef struct figure {         /* a row of the comparison */
     char        value[2][48];
     int         better;         /* 0: bare, 1: guarded, -1: equal, or not to be judged */
 } figure;
-enum { FIGURES = 12 };
+enum { FIGURES = 14 };
 void figures_take(figure figures[FIGURES], const run runs[2], const stats all[2]);
 
 #endif /* DRILL_H */

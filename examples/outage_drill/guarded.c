@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT
-   guarded.c: the same order behind five layers. What each is for:
+   guarded.c: the same order behind six layers. What each is for:
 
        fallback   no caller is turned away: the order is accepted and booked later, from a queue
        total      no caller waits longer than 800 ms
        retry      what passes, passes unseen: a stale snapshot, a short lock
+       bulkhead   four calls at once; the others wait in turn where they hold nothing, orders
+                  from the queue last
        breaker    a database that is down is left in peace, and callers are answered at once
-       attempt    one attempt gives up after 250 ms, so that there is time for another
+       attempt    one attempt gives up after 300 ms, so that there is time for another
+
+   The breaker stands inside the bulkhead, so that it is asked when a call's turn has come, not
+   before its wait. While it is open nobody waits, as all permits come back at once.
 
    Connections come from a pool. The call inside the layers leases one, so that a pool that cannot
    connect is a failure of the database, which the breaker counts.                            */
@@ -134,15 +139,18 @@ bool guard_open(run *r)
         .name = "orders", .attempts_max = 4, .delay_first = RSL_MS(10), .delay_max = RSL_MS(100),
         .retryable = rsl_sqlite_is_retryable, .budget = &g->budget};
     rsl_breaker_config breaker = {
-        .name = "shop.db", .window = RSL_WINDOW_COUNT, .window_calls = 16, .failure_rate = 0.5,
+        .name = "shop.db", .window = RSL_WINDOW_COUNT, .window_calls = 8, .failure_rate = 0.5,
         .open_for = RSL_MS(100), .open_multiplier = 2, .open_max = RSL_MS(300), .open_jitter = 0.1,
         .probes_max = 2, .probe_for = RSL_SEC(2), .is_failure = rsl_sqlite_is_failure,
         .is_ignored = rsl_sqlite_is_ignored, .observer = {on_breaker, r}};
+    rsl_bulkhead_config bulkhead = {.name = "shop.db", .calls_max = CONNECTIONS,
+                                    .waiting_max = WAITING, .wait_max = RSL_MS(200)};
     return g->outbox.keys != NULL && rsl_timeout_init(&g->total, RSL_MS(800)) == RSL_OK &&
-           rsl_timeout_init(&g->attempt, RSL_MS(250)) == RSL_OK &&
+           rsl_timeout_init(&g->attempt, RSL_MS(300)) == RSL_OK &&
            rsl_retry_budget_init(&g->budget, &budget) == RSL_OK &&
            rsl_retry_init(&g->retry, &retry) == RSL_OK &&
-           rsl_breaker_init(&g->breaker, &breaker) == RSL_OK && pool_open(r);
+           rsl_breaker_init(&g->breaker, &breaker) == RSL_OK &&
+           rsl_bulkhead_init(&g->bulkhead, &bulkhead) == RSL_OK && pool_open(r);
 }
 
 void guard_close(run *r)
@@ -150,6 +158,7 @@ void guard_close(run *r)
     guard *g = r->guard;
     if (g == NULL) return;
     if (g->pool != NULL) rsl_pool_close(g->pool, NULL); /* all leases are back */
+    rsl_bulkhead_deinit(&g->bulkhead);
     rsl_breaker_deinit(&g->breaker);
     rsl_retry_deinit(&g->retry);
     pthread_mutex_destroy(&g->outbox.lock);
@@ -165,14 +174,14 @@ int guarded_place(run *r, order *o)
     rsl_fallback later;
     rsl_fallback_init(&later, accept_for_later, &p);
     const rsl_layer policy[] = {rsl_fallback_layer(&later), rsl_timeout_layer(&g->total),
-                                rsl_retry_layer(&g->retry), rsl_breaker_layer(&g->breaker),
-                                rsl_timeout_layer(&g->attempt)};
+                                rsl_retry_layer(&g->retry), rsl_bulkhead_layer(&g->bulkhead),
+                                rsl_breaker_layer(&g->breaker), rsl_timeout_layer(&g->attempt)};
     rsl_ctx ctx = {.deadline = r->start + o->due + PATIENCE};
     return rsl_run(policy, RSL_COUNT(policy), &ctx, attempt, &p);
 }
 
-/* Behind the same breaker and budget, so that the queue adds no storm to a database that has just
-   come back. */
+/* Behind the same breaker, budget and bulkhead, so that the queue adds no storm to a database that
+   has just come back. */
 bool guarded_book_one(run *r, rsl_time limit)
 {
     guard *g = r->guard;
@@ -182,9 +191,10 @@ bool guarded_book_one(run *r, rsl_time limit)
         return false;
     }
     placing p = {r, &r->orders[key]};
-    const rsl_layer policy[] = {rsl_retry_layer(&g->retry), rsl_breaker_layer(&g->breaker),
-                                rsl_timeout_layer(&g->attempt)};
+    const rsl_layer policy[] = {rsl_retry_layer(&g->retry), rsl_bulkhead_layer(&g->bulkhead),
+                                rsl_breaker_layer(&g->breaker), rsl_timeout_layer(&g->attempt)};
     rsl_ctx ctx = rsl_within(limit);
+    ctx.priority = -1; /* nobody waits for it */
     p.o->booked_later = rsl_run(policy, RSL_COUNT(policy), &ctx, attempt, &p) == RSL_OK;
     if (!p.o->booked_later) outbox_put(&g->outbox, key);
     return p.o->booked_later;

@@ -213,6 +213,16 @@ static void write_pool(FILE *page, const rsl_pool_stats *s)
             (double)s->wait_max / ms);
 }
 
+static void write_bulkhead(FILE *page, const rsl_bulkhead_stats *s)
+{
+    double waits = s->waited > 0 ? (double)s->waited : 1;
+    fprintf(page, "<p>The bulkhead let %llu calls in, at most %u at a time; %llu of them had to "
+            "wait for a permit, %.1f&nbsp;ms on average. It turned away %llu.</p>\n",
+            (unsigned long long)s->admitted, s->limit, (unsigned long long)s->waited,
+            (double)s->wait_total / (double)RSL_MS(1) / waits,
+            (unsigned long long)(s->refused + s->timed_out));
+}
+
 static void write_notes(FILE *page, const run runs[2], const stats all[2], const audit audits[2])
 {
     static const char *const begins[] = {
@@ -231,6 +241,7 @@ static void write_notes(FILE *page, const run runs[2], const stats all[2], const
           "not counted as goodput, also when it was booked later. Recovery is the time from the "
           "end of the outage (faults 4 and 5) until, of the orders due in the next half second, "
           "95&nbsp;% are confirmed in time.</p>\n", page);
+    write_bulkhead(page, &all[1].bulkhead);
     write_pool(page, &all[1].pool);
     fputs("<p>", page);
     for (int i = 0; i < 2; i++) {
@@ -261,8 +272,8 @@ bool html_write(const char *path, const run runs[2], const stats all[2], const a
             "<title>Outage drill</title><style>\n%s%s</style></head><body>\n"
             "<h1>Outage drill: SQLite through five faults</h1>\n<p class=\"terms\">%u orders a "
             "second for %.0f s, twice: with plain SQLite, and behind timeout, retry, circuit "
-            "breaker, pool and fallback.</p>\n", STYLE[0], STYLE[1], runs[0].options->rate,
-            seconds(runs[0].options->length));
+            "breaker, bulkhead, pool and fallback.</p>\n", STYLE[0], STYLE[1],
+            runs[0].options->rate, seconds(runs[0].options->length));
     write_summary(page, all);
     write_cards(page, figures);
     write_charts(page, runs, all);

@@ -80,6 +80,12 @@ static void time_figure(figure *f, const char *name, rsl_time bare, rsl_time gua
                           same ? 0 : -1);
 }
 
+static void bulkhead_figure(figure *f, const char *name, uint64_t guarded)
+{
+    count_figure(f, name, 0, (uint32_t)guarded, 0);
+    snprintf(f->value[0], sizeof f->value[0], "-");
+}
+
 void figures_take(figure figures[FIGURES], const run runs[2], const stats all[2])
 {
     const stats *bare = &all[0], *guarded = &all[1];
@@ -106,6 +112,9 @@ void figures_take(figure figures[FIGURES], const run runs[2], const stats all[2]
     count_figure(++f, "calls to the database in the outage", bare->outage_calls,
                  guarded->outage_calls, -1);
     time_figure(++f, "time to recover after the outage", bare->recovery, guarded->recovery);
+    bulkhead_figure(++f, "calls that waited for a permit", guarded->bulkhead.waited);
+    bulkhead_figure(++f, "calls that the bulkhead turned away",
+                    guarded->bulkhead.refused + guarded->bulkhead.timed_out);
 }
 
 /* ---- tables ---- */
@@ -134,7 +143,7 @@ static void print_faults(const run runs[2], const stats all[2])
 static void print_pool(const rsl_pool_stats *s)
 {
     double waits = s->waited > 0 ? (double)s->waited : 1, ms = (double)RSL_MS(1);
-    printf("\npool guarded   at most %u connections; opened %llu, dropped %llu that did not work, "
+    printf("pool           at most %u connections; opened %llu, dropped %llu that did not work, "
            "tried %llu times in vain\n"
            "               %llu of %llu leases waited: %.1f ms on average, %.0f ms at most\n",
            s->size_max, (unsigned long long)s->created,
@@ -142,6 +151,16 @@ static void print_pool(const rsl_pool_stats *s)
            (unsigned long long)s->create_failed, (unsigned long long)s->waited,
            (unsigned long long)s->acquired, (double)s->wait_total / ms / waits,
            (double)s->wait_max / ms);
+}
+
+static void print_bulkhead(const rsl_bulkhead_stats *s)
+{
+    double waits = s->waited > 0 ? (double)s->waited : 1;
+    printf("\nbulkhead       at most %u calls at once, %d waiting; %llu of %llu waited, %.1f ms "
+           "on average\n               turned away: %llu for want of room, %llu waited in vain\n",
+           s->limit, WAITING, (unsigned long long)s->waited,
+           (unsigned long long)s->admitted, (double)s->wait_total / (double)RSL_MS(1) / waits,
+           (unsigned long long)s->refused, (unsigned long long)s->timed_out);
 }
 
 void report_print(const run runs[2], const stats all[2])
@@ -159,6 +178,7 @@ void report_print(const run runs[2], const stats all[2])
     printf("  (* better; the outage is the write lock and the missing file, %.1f s)\n",
            (double)(outage_of(&runs[1]).to - outage_of(&runs[1]).from) / (double)RSL_SEC(1));
     print_faults(runs, all);
+    print_bulkhead(&all[1].bulkhead);
     print_pool(&all[1].pool);
 }
 

@@ -107,6 +107,7 @@ bool stats_take(stats *s, const run *r)
     s->outage_calls = calls_within(r, outage_of(r));
     s->recovery = recovery_of(r);
     rsl_pool_stats_get(r->guarded ? r->guard->pool : NULL, &s->pool);
+    rsl_bulkhead_stats_get(r->guarded ? &r->guard->bulkhead : NULL, &s->bulkhead);
     return buckets_fill(s, r);
 }
 
