@@ -1078,13 +1078,14 @@ static inline int rsl_thread_start_(rsl_thread_ *thread, size_t stack, void (*ru
 #endif
 }
 
-/* Nobody will join it; the struct may go. */
+/* By the thread itself: nobody will join it. */
 static inline void rsl_thread_detach_(rsl_thread_ *thread)
 {
 #ifdef _WIN32
     CloseHandle(thread->handle);
 #else
-    pthread_detach(thread->handle);
+    (void)thread;
+    pthread_detach(pthread_self());
 #endif
 }
 
@@ -1326,17 +1327,30 @@ static inline rsl_waiter *rsl_waiters_take_(rsl_waiters_ *list)
     return waiter;
 }
 
-/* No lock held. The release is the last touch: it hands the memory back to its owner. */
+/* No lock held. The release is the last touch: it hands the memory back to its owner. A thread
+   that was cancelled in a wake that writes would leave the waiter WAKING for ever. */
 static inline void rsl_waiter_wake_(rsl_waiter *waiter)
 {
-    int saved = errno;
+    int saved = errno, cancelable = rsl_uncancelable_();
     waiter->wake(waiter->user);
+    rsl_cancelable_(cancelable);
     errno = saved;
     rsl_store_(&waiter->private_.state, RSL_WAITER_WOKEN_);
 }
 
+/* Until who wakes us has done so, which is as short as a wake: it only posts. */
+static inline void rsl_waiter_await_(rsl_waiter *waiter)
+{
+    if (rsl_load_(&waiter->private_.state) != RSL_WAITER_WAKING_) return;
+    int cancelable = rsl_uncancelable_();
+    for (int tries = 0; rsl_load_(&waiter->private_.state) == RSL_WAITER_WAKING_; tries++) {
+        rsl_pause_(tries < 16 ? 0 : RSL_US(50)); /* the granter may need our processor */
+    }
+    rsl_cancelable_(cancelable);
+}
+
 /* No lock held: ends a wait, granted or not; the memory is free to reuse on return. True when it
-   had been granted. The wait for WOKEN is as short as a wake, which only posts. */
+   had been granted. */
 static inline bool rsl_waiters_leave_(rsl_waiters_ *list, rsl_lock_ *lock, rsl_waiter *waiter)
 {
     rsl_lock_take_(lock);
@@ -1347,9 +1361,7 @@ static inline bool rsl_waiters_leave_(rsl_waiters_ *list, rsl_lock_ *lock, rsl_w
     }
     rsl_lock_drop_(lock);
     if (queued) return false;
-    for (int tries = 0; rsl_load_(&waiter->private_.state) == RSL_WAITER_WAKING_; tries++) {
-        rsl_pause_(tries < 16 ? 0 : RSL_US(50)); /* the granter may need our processor */
-    }
+    rsl_waiter_await_(waiter);
     return true;
 }
 
@@ -1561,16 +1573,16 @@ static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rs
                                   rsl_time until)
 {
     int saved = errno, cancelable = rsl_uncancelable_();
-    bool real = rsl_clock_is_real_(clock);
-    if (!real && clock->sleep_until != NULL && until != RSL_FOREVER) {
-        clock->sleep_until(clock->user, until);
+    const rsl_clock *injected = rsl_clock_is_real_(clock) ? NULL : clock;
+    if (injected != NULL && injected->sleep_until != NULL && until != RSL_FOREVER) {
+        injected->sleep_until(injected->user, until);
     } else {
         rsl_waiter listener;
         memset(&listener, 0, sizeof listener);
         listener.wake = rsl_park_post_;
         listener.user = word;
         bool listening = ctx->cancel != NULL && rsl_cancel_listen_(ctx->cancel, &listener);
-        if (!real && until != RSL_FOREVER)
+        if (injected != NULL && until != RSL_FOREVER)
             until = rsl_clock_real_() + RSL_MS(1); /* a clock that others move: look again soon */
         if (ctx->cancel == NULL || listening) rsl_park_wait_(word, until);
         if (listening) rsl_cancel_unlisten_(ctx->cancel, &listener);
@@ -3093,13 +3105,10 @@ static bool rsl_pool_is_doubtful_(rsl_pool *pool, rsl_pool_slot_ *slot, rsl_time
 /* Lock held; the slot was idle and is BUSY, ours: to who waits, once it is known to be good. */
 static void rsl_pool_offer_(rsl_pool *pool, rsl_pool_news_ *news, rsl_pool_slot_ *slot)
 {
-    if (rsl_pool_is_doubtful_(pool, slot, news->coarse)) {
-        slot->next = news->doubtful;
-        news->doubtful = slot;
-    } else if (!rsl_pool_settle_(pool, news, slot, false)) {
-        slot->next = news->doubtful; /* give_up: found out again when it is given */
-        news->doubtful = slot;
-    }
+    bool doubtful = rsl_pool_is_doubtful_(pool, slot, news->coarse);
+    if (!doubtful && rsl_pool_settle_(pool, news, slot, false)) return;
+    slot->next = news->doubtful; /* one to be given up: found out again when it is given */
+    news->doubtful = slot;
 }
 
 /* Lock held, a plain pool: what is idle goes to those who wait, in turn; if somebody still waits,
