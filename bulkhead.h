@@ -383,8 +383,9 @@ typedef enum rsl_bulkhead_limit {
     RSL_LIMIT_AIMD,      /* overload: x 0.9; else + 1 if half the limit or more is in flight */
     RSL_LIMIT_VEGAS,     /* queue = limit x (1 - least latency / latency), rounded up; at most L:
                             + 6 L; below 3 L: + L; above 6 L, or overload: - L. Only if half the
-                            limit is in flight. The least latency is forgotten every 30 x limit
-                            samples (Brakmo, Peterson: "TCP Vegas"; Netflix concurrency-limits) */
+                            limit is in flight. A sample below the least latency, as the first
+                            is, only sets it; it is forgotten every 30 x limit samples (Brakmo,
+                            Peterson: "TCP Vegas"; Netflix concurrency-limits) */
     RSL_LIMIT_GRADIENT2, /* x 0.5..1, as 1.5 x the long mean of the latency / the latency says,
                             + 4; a fifth of that way at a time; overload: x 0.9. Only if half
                             the limit is in flight (Netflix concurrency-limits) */
@@ -413,7 +414,7 @@ typedef struct rsl_bulkhead_config {
     const char *name;           /* source of events; must outlive the object (none) */
     uint32_t    calls_max;      /* at once, 1..1000000; where an adaptive limit starts (25) */
     uint32_t    waiting_max;    /* how many may wait; RSL_UNLIMITED allowed (none: refused) */
-    rsl_time    wait_max;       /* how long (RSL_FOREVER: the ctx decides) */
+    rsl_time    wait_max;       /* how long; RSL_NONE: not at all (RSL_FOREVER: the ctx decides) */
     rsl_bulkhead_limit limit;   /* (fixed) */
     uint32_t    limit_min;      /* bounds of an adaptive limit, around calls_max (1) */
     uint32_t    limit_max;      /* at most 1000000 (1000, or calls_max if that is more) */
@@ -450,7 +451,7 @@ typedef struct rsl_bulkhead_stats {
     uint64_t timed_out;              /* waits that ended by wait_max or a deadline */
     rsl_time wait_total;             /* spent waiting, by all who waited and were let in */
     uint64_t waited;                 /* how many those were */
-    uint64_t shed;                   /* of those refused: after a wait too long */
+    uint64_t shed;                   /* of those refused: after a wait too long, and told */
     uint64_t canceled;               /* waits that were cancelled or abandoned */
 } rsl_bulkhead_stats;
 
@@ -564,7 +565,8 @@ typedef struct rsl_workers_config {
                                  source of events; must outlive the object ("rsl") */
     uint32_t    threads_min;  /* kept however idle, 1..threads_max (1) */
     uint32_t    threads_max;  /* at most 1024 (processors, or threads_min if that is more) */
-    uint32_t    queue_max;    /* tasks queued, 1..16777216 (1024) */
+    uint32_t    queue_max;    /* tasks queued, 1..16777216; submitters at the very same moment
+                                 may exceed it by one each (1024) */
     rsl_when_full when_full;  /* (reject) */
     rsl_time    keep_alive;   /* idle time after which a thread above threads_min ends; RSL_NONE:
                                  at once (60 s) */
@@ -626,9 +628,9 @@ RSL_API rsl_workers_config rsl_workers_config_resolve(const rsl_workers_config *
    are named "<name>-<number>". The config is copied; what it points to stays the caller's. NULL
    config: all defaults. RSL_EINVAL: workers is NULL or the config is wrong
    (rsl_workers_config_check says how), or RSL_NO_THREADS is defined; RSL_ENOMEM; RSL_ESYS: no
-   thread or lock; then nothing is left behind and *workers is unchanged. Allocates, here only: 16
+   thread or lock; then nothing is left behind and *workers is unchanged. Allocates, here only: 32
    bytes per task of queue_max, rounded up to a power of 2, and 0.6 KB per thread of
-   threads_max. */
+   threads_max. pthread_cancel does not end the threads; pthread_exit in a task does. */
 RSL_API int rsl_workers_open(rsl_workers **workers, const rsl_workers_config *config);
 
 /* Takes no more tasks, waits until all that it took have ended, ends the threads and frees. Waits
@@ -636,7 +638,7 @@ RSL_API int rsl_workers_open(rsl_workers **workers, const rsl_workers_config *co
    closed to new work (RSL_ECLOSED), but still allocated, and what is queued goes on: call again,
    or rsl_workers_stop first to be quick. RSL_EINVAL: NULL, or called by a task on one of its
    threads. Not by a task that runs on another thread, for that would wait for itself; not while
-   another thread closes, or may still submit. Others may be waiting for tasks, or cancel them. */
+   another thread closes or may still use the workers. Others may wait for tasks, or cancel. */
 RSL_API int rsl_workers_close(rsl_workers *workers, const rsl_ctx *ctx);
 
 /* Queues a task: fn(ctx, arg) will run once on one of the threads, or on that of who waits for it;
@@ -688,7 +690,8 @@ RSL_API void rsl_task_on_done(rsl_task *task, void (*on_done)(void *user), void 
    RSL_ECANCELED: ctx was spent before, and those that never ran have that as result. RSL_EINVAL:
    workers or fn is NULL, items is NULL with a size and a count. A full, closed or busy queue
    slows it down but never fails it: then this thread runs all. May be called within a task. An
-   item must return, and not end its thread. errno is kept. */
+   item that ends its thread has RSL_ECANCELED as result. Takes 9 KB of stack; its helpers count as
+   tasks. errno is kept. */
 RSL_API int rsl_workers_map(rsl_workers *workers, const rsl_ctx *ctx, rsl_fn fn, void *items,
                             size_t size, size_t count, int *results);
 
@@ -1114,13 +1117,14 @@ static inline int rsl_thread_start_(rsl_thread_ *thread, size_t stack, void (*ru
 #endif
 }
 
-/* Nobody will join it; the struct may go. */
+/* By the thread itself: nobody will join it. */
 static inline void rsl_thread_detach_(rsl_thread_ *thread)
 {
 #ifdef _WIN32
     CloseHandle(thread->handle);
 #else
-    pthread_detach(thread->handle);
+    (void)thread;
+    pthread_detach(pthread_self());
 #endif
 }
 
@@ -1362,17 +1366,30 @@ static inline rsl_waiter *rsl_waiters_take_(rsl_waiters_ *list)
     return waiter;
 }
 
-/* No lock held. The release is the last touch: it hands the memory back to its owner. */
+/* No lock held. The release is the last touch: it hands the memory back to its owner. A thread
+   that was cancelled in a wake that writes would leave the waiter WAKING for ever. */
 static inline void rsl_waiter_wake_(rsl_waiter *waiter)
 {
-    int saved = errno;
+    int saved = errno, cancelable = rsl_uncancelable_();
     waiter->wake(waiter->user);
+    rsl_cancelable_(cancelable);
     errno = saved;
     rsl_store_(&waiter->private_.state, RSL_WAITER_WOKEN_);
 }
 
+/* Until who wakes us has done so, which is as short as a wake: it only posts. */
+static inline void rsl_waiter_await_(rsl_waiter *waiter)
+{
+    if (rsl_load_(&waiter->private_.state) != RSL_WAITER_WAKING_) return;
+    int cancelable = rsl_uncancelable_();
+    for (int tries = 0; rsl_load_(&waiter->private_.state) == RSL_WAITER_WAKING_; tries++) {
+        rsl_pause_(tries < 16 ? 0 : RSL_US(50)); /* the granter may need our processor */
+    }
+    rsl_cancelable_(cancelable);
+}
+
 /* No lock held: ends a wait, granted or not; the memory is free to reuse on return. True when it
-   had been granted. The wait for WOKEN is as short as a wake, which only posts. */
+   had been granted. */
 static inline bool rsl_waiters_leave_(rsl_waiters_ *list, rsl_lock_ *lock, rsl_waiter *waiter)
 {
     rsl_lock_take_(lock);
@@ -1383,9 +1400,7 @@ static inline bool rsl_waiters_leave_(rsl_waiters_ *list, rsl_lock_ *lock, rsl_w
     }
     rsl_lock_drop_(lock);
     if (queued) return false;
-    for (int tries = 0; rsl_load_(&waiter->private_.state) == RSL_WAITER_WAKING_; tries++) {
-        rsl_pause_(tries < 16 ? 0 : RSL_US(50)); /* the granter may need our processor */
-    }
+    rsl_waiter_await_(waiter);
     return true;
 }
 
@@ -1597,16 +1612,16 @@ static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rs
                                   rsl_time until)
 {
     int saved = errno, cancelable = rsl_uncancelable_();
-    bool real = rsl_clock_is_real_(clock);
-    if (!real && clock->sleep_until != NULL && until != RSL_FOREVER) {
-        clock->sleep_until(clock->user, until);
+    const rsl_clock *injected = rsl_clock_is_real_(clock) ? NULL : clock;
+    if (injected != NULL && injected->sleep_until != NULL && until != RSL_FOREVER) {
+        injected->sleep_until(injected->user, until);
     } else {
         rsl_waiter listener;
         memset(&listener, 0, sizeof listener);
         listener.wake = rsl_park_post_;
         listener.user = word;
         bool listening = ctx->cancel != NULL && rsl_cancel_listen_(ctx->cancel, &listener);
-        if (!real && until != RSL_FOREVER)
+        if (injected != NULL && until != RSL_FOREVER)
             until = rsl_clock_real_() + RSL_MS(1); /* a clock that others move: look again soon */
         if (ctx->cancel == NULL || listening) rsl_park_wait_(word, until);
         if (listening) rsl_cancel_unlisten_(ctx->cancel, &listener);
@@ -2069,8 +2084,7 @@ static int rsl_bulkhead_end_wait_(rsl_bulkhead *b, rsl_waiter *waiter, rsl_time 
     rsl_lock_drop_(&b->lock_);
     rsl_bulkhead_tell_(b, &news, now);
     if (queued) return RSL_WAIT;
-    for (int tries = 0; rsl_load_(&waiter->private_.state) == RSL_WAITER_WAKING_; tries++)
-        rsl_pause_(tries < 16 ? 0 : RSL_US(50)); /* the granter may need our processor */
+    rsl_waiter_await_(waiter);
     rsl_store_relaxed_(&waiter->private_.state, RSL_WAITER_IDLE_);
     return (int)(int32_t)(uint32_t)waiter->private_.word[0];
 }
@@ -2635,7 +2649,9 @@ rsl_layer rsl_bulkhead_layer(rsl_bulkhead *bulkhead)
 /* ---- workers ---- */
 
 #ifndef RSL_WORKERS_SPINS_
-#define RSL_WORKERS_SPINS_ 40u /* looks before a thread goes to sleep: a microsecond or two */
+/* A worker's looks before it sleeps, for longer than waking one takes. Who waits for a task takes
+   a fifth of them: that is worth it only while a worker is awake. */
+#define RSL_WORKERS_SPINS_ 200u
 #endif
 
 rsl_workers_config rsl_workers_config_resolve(const rsl_workers_config *config)
@@ -2689,6 +2705,7 @@ const char *rsl_workers_config_check(const rsl_workers_config *config)
 enum rsl_task_state_ {
     RSL_TASK_IDLE_,
     RSL_TASK_CLAIMED_, /* being submitted */
+    RSL_TASK_NO_ROOM_, /* its submit waits for room */
     RSL_TASK_QUEUED_,
     RSL_TASK_ENDING_,
     RSL_TASK_ENDED_,
@@ -2720,15 +2737,18 @@ typedef struct rsl_cell_ {
 
 #define RSL_TOKEN_GONE_  UINT64_C(1) /* in token_: the task has been run; 0: not yet */
 #define RSL_TAIL_CLOSED_ UINT64_C(1) /* no more tasks; the position is above */
-#define RSL_HEAD_WANTED_ UINT64_C(1) /* somebody waits for room; the position is above */
+#define RSL_HEAD_WANTED_ UINT64_C(1) /* somebody waits for room */
+#define RSL_HEAD_OLDER_  UINT64_C(2) /* the list has tasks that go before those of the ring */
+#define RSL_HEAD_ONE_    UINT64_C(4) /* unit of the position */
 
 /* [HANDS] One word says how many threads there are and how many of them are idle, and whether a
    wake-up is pending: somebody is about to wake an idle one or to start one, or has done so and it
-   has not looked yet. Who submits publishes, then looks at this word; who goes idle enters itself
-   here, then looks at the queue: all strict, so one of the two sees the other. A pending wake-up
-   stands for all that was published before it is taken back, for who is woken takes it back first
-   and looks then; or, when there is nobody to wake, it is taken back under the lock, which all
-   must take to go idle. Who was woken, and leaves more behind, wakes the next. */
+   has not looked yet. Who submits takes a place (the tail's, or in the list), then looks at this
+   word; who goes idle enters itself here, then looks at the tail and the list: all strict, so one
+   of the two sees the other. A pending wake-up stands for all that has its place before it is
+   taken back, for who is woken takes it back first and looks then; or, when there is nobody to
+   wake, it is taken back under the lock, which all must take to go idle. Who was woken, and leaves
+   more behind, wakes the next. */
 #define RSL_HANDS_THREAD_  UINT64_C(1)
 #define RSL_HANDS_IDLE_    (UINT64_C(1) << 16)
 #define RSL_HANDS_PENDING_ (UINT64_C(1) << 32)
@@ -2736,6 +2756,8 @@ typedef struct rsl_cell_ {
 typedef enum rsl_worker_state_ {
     RSL_WORKER_NONE_, RSL_WORKER_ALIVE_, RSL_WORKER_OVER_ /* to be joined */
 } rsl_worker_state_;
+
+typedef struct rsl_list_ { rsl_task *first, *last; } rsl_list_;
 
 typedef struct rsl_worker_ {
     rsl_word_  current;   /* atomic: the task that it runs, innermost; 0: none */
@@ -2751,6 +2773,8 @@ typedef struct rsl_worker_ {
     uint32_t   firing;    /* calls of fire under way on its token */
     rsl_worker_state_ state;
     bool       is_idle, is_linked;
+    bool       waits_for_room;
+    bool       started;   /* its handle is written */
     bool       owes;      /* it was woken or started: takes the pending wake-up back */
     rsl_thread_ thread;
 } rsl_worker_;
@@ -2765,7 +2789,7 @@ struct rsl_workers {
     rsl_word_  tail;      /* atomic: position << 1 | CLOSED */
     rsl_word_  head_seen; /* atomic: what head was not long ago */
     uint64_t   line_b_[14];
-    rsl_word_  head;      /* atomic: position << 1 | WANTED, which is set and cleared under lock */
+    rsl_word_  head;      /* atomic: position << 2 | flags, which change under lock */
     uint64_t   line_c_[15];
     rsl_word_  hands;     /* atomic: see [HANDS]; PENDING is set without, all else under lock */
     rsl_word_  listed;    /* atomic, written under lock: how many are in the list, those of
@@ -2778,8 +2802,8 @@ struct rsl_workers {
     rsl_word_  canceled, expired, dropped, refused;
     rsl_word_  events;    /* atomic: events told so far */
     rsl_lock_  lock;
-    struct { rsl_task *first, *last; } list; /* highest priority first; guarded by lock, as all
-                             below */
+    rsl_list_  list[2];   /* of priority 0 and up, and below, highest first; guarded by lock, as
+                             all below */
     rsl_worker_ *idle;    /* latest first */
     rsl_waiters_ room;    /* who waits for room */
     rsl_waiters_ drainers;
@@ -2834,8 +2858,9 @@ static void rsl_task_end_(rsl_task *task, int result)
     if (!(state & TOLD)) return;
     if (state & RSL_TASK_SLEEPER_) rsl_park_post_(&task->park_);
     if (state & RSL_TASK_NOTIFY_) {
-        int saved = errno;
+        int saved = errno, cancelable = rsl_uncancelable_();
         task->on_done_(task->user_);
+        rsl_cancelable_(cancelable);
         errno = saved;
     }
     rsl_store_(&task->state_, RSL_TASK_ENDED_);
@@ -2852,7 +2877,7 @@ static bool rsl_workers_are_done_(rsl_workers *w)
 {
     uint64_t hands = rsl_load_strict_(&w->hands), tail = rsl_load_strict_(&w->tail);
     uint64_t head = rsl_load_strict_(&w->head);
-    return rsl_load_strict_(&w->guests) >> 1 == 0 && tail >> 1 == head >> 1 &&
+    return rsl_load_strict_(&w->guests) >> 1 == 0 && tail >> 1 == head / RSL_HEAD_ONE_ &&
            rsl_load_relaxed_(&w->listed) == 0 &&
            rsl_hands_idle_(hands) == rsl_hands_threads_(hands);
 }
@@ -2927,12 +2952,13 @@ static rsl_workers *rsl_task_visit_(rsl_task *task)
 
 static void rsl_worker_main_(void *arg);
 
-/* Strict: the other half of [HANDS]. */
+/* Strict: the other half of [HANDS]. A task counts from when it has its place on, though it may
+   not be published yet: then look again. */
 static bool rsl_workers_have_tasks_(rsl_workers *w)
 {
-    uint64_t position = rsl_load_strict_(&w->head) >> 1;
-    if (rsl_load_strict_(&w->cells[position & w->mask].seq) == position + 1) return true;
-    return rsl_load_strict_(&w->listed) != 0;
+    uint64_t tail = rsl_load_strict_(&w->tail);
+    return tail >> 1 != rsl_load_strict_(&w->head) / RSL_HEAD_ONE_ ||
+           rsl_load_strict_(&w->listed) != 0;
 }
 
 /* Lock held: takes out of the list of the idle. */
@@ -2959,6 +2985,7 @@ static rsl_worker_ *rsl_workers_reserve_(rsl_workers *w)
     if (over == NULL) return NULL; /* one that ends has left the count, but not its place */
     bool joins = over->state == RSL_WORKER_OVER_;
     over->state = RSL_WORKER_ALIVE_;
+    over->started = false;
     over->owes = true;
     rsl_hands_change_(w, RSL_HANDS_THREAD_, 0, 0);
     if (joins) { /* it has done all but return */
@@ -2975,12 +3002,15 @@ static int rsl_workers_start_(rsl_workers *w, rsl_worker_ *worker)
     int saved = errno;
     int status = rsl_thread_start_(&worker->thread, w->config.stack_size, rsl_worker_main_,
                                    worker);
+    int error = errno;
+    rsl_lock_take_(&w->lock);
     if (status == RSL_OK) {
+        worker->started = true;
+        rsl_lock_drop_(&w->lock);
         errno = saved;
         return status;
     }
-    saved = errno;
-    rsl_lock_take_(&w->lock);
+    saved = error;
     worker->state = RSL_WORKER_NONE_;
     rsl_hands_change_(w, 0, RSL_HANDS_THREAD_, RSL_HANDS_PENDING_);
     rsl_workers_tell_drainers_(w);
@@ -3034,15 +3064,19 @@ RSL_INLINE_ bool rsl_workers_rouse_(rsl_workers *w)
 
 /* ---- room: who waits for it ---- */
 
+/* Lock held: sets or clears a flag of the head. */
+static void rsl_head_flag_(rsl_workers *w, uint64_t flag, bool set)
+{
+    uint64_t head = rsl_load_relaxed_(&w->head);
+    while (!rsl_cas_strict_(&w->head, &head, set ? head | flag : head & ~flag)) continue;
+}
+
 /* There is more room than before. */
 RSL_NOINLINE_ void rsl_workers_give_room_(rsl_workers *w)
 {
     rsl_lock_take_(&w->lock);
     rsl_waiter *waiter = rsl_waiters_take_(&w->room);
-    if (w->room.first == NULL) {
-        uint64_t head = rsl_load_relaxed_(&w->head);
-        while (!rsl_cas_strict_(&w->head, &head, head & ~RSL_HEAD_WANTED_)) continue;
-    }
+    if (w->room.first == NULL) rsl_head_flag_(w, RSL_HEAD_WANTED_, false);
     rsl_lock_drop_(&w->lock);
     if (waiter != NULL) rsl_waiter_wake_(waiter);
 }
@@ -3056,44 +3090,53 @@ static void rsl_workers_hole_(rsl_workers *w)
 }
 
 /* ---- the list: tasks of other priorities, and what was moved out of a ring full of holes. The
-   latter are older than what is in the ring, so all from priority 0 up go first. Lock
-   held. ---- */
+   latter are older than what is in the ring, so all from priority 0 up go first: while there are
+   any that were moved, OLDER is set, and no worker takes from the ring. Lock held. ---- */
 
 static uint64_t rsl_list_unit_(const rsl_task *task)
 {
     return task->priority_ < 0 ? UINT64_C(1) << 32 : 1;
 }
 
+static rsl_list_ *rsl_list_of_(rsl_workers *w, const rsl_task *task)
+{
+    return &w->list[task->priority_ < 0];
+}
+
 static void rsl_list_insert_(rsl_workers *w, rsl_task *task)
 {
-    rsl_task *after = w->list.last;
+    rsl_list_ *list = rsl_list_of_(w, task);
+    rsl_task *after = list->last;
     while (after != NULL && after->priority_ < task->priority_) after = after->prev_;
     task->prev_ = after;
-    task->next_ = after != NULL ? after->next_ : w->list.first;
+    task->next_ = after != NULL ? after->next_ : list->first;
     if (task->next_ != NULL) task->next_->prev_ = task;
-    else w->list.last = task;
+    else list->last = task;
     if (after != NULL) after->next_ = task;
-    else w->list.first = task;
+    else list->first = task;
     rsl_store_strict_(&w->listed, rsl_load_relaxed_(&w->listed) + rsl_list_unit_(task));
 }
 
 static void rsl_list_unlink_(rsl_workers *w, rsl_task *task)
 {
+    rsl_list_ *list = rsl_list_of_(w, task);
     if (task->next_ != NULL) task->next_->prev_ = task->prev_;
-    else w->list.last = task->prev_;
+    else list->last = task->prev_;
     if (task->prev_ != NULL) task->prev_->next_ = task->next_;
-    else w->list.first = task->next_;
+    else list->first = task->next_;
     uint64_t state = rsl_load_relaxed_(&task->state_);
     while (!rsl_cas_(&task->state_, &state, state & ~(uint64_t)RSL_TASK_LISTED_)) continue;
-    rsl_store_strict_(&w->listed, rsl_load_relaxed_(&w->listed) - rsl_list_unit_(task));
+    uint64_t listed = rsl_load_relaxed_(&w->listed) - rsl_list_unit_(task);
+    rsl_store_strict_(&w->listed, listed);
+    bool older = rsl_load_relaxed_(&w->head) & RSL_HEAD_OLDER_;
+    if ((uint32_t)listed == 0 && older) rsl_head_flag_(w, RSL_HEAD_OLDER_, false);
 }
 
-/* Takes the lock: the first of the list, if its priority is at least `least`. */
-RSL_NOINLINE_ rsl_task *rsl_list_take_(rsl_workers *w, int32_t least)
+/* Takes the lock: the first of priority 0 and up, or (low) below. */
+RSL_NOINLINE_ rsl_task *rsl_list_take_(rsl_workers *w, bool low)
 {
     rsl_lock_take_(&w->lock);
-    rsl_task *task = w->list.first;
-    if (task != NULL && task->priority_ < least) task = NULL;
+    rsl_task *task = w->list[low].first;
     if (task != NULL) rsl_list_unlink_(w, task);
     rsl_lock_drop_(&w->lock);
     if (task != NULL && (rsl_load_strict_(&w->head) & RSL_HEAD_WANTED_)) rsl_workers_give_room_(w);
@@ -3102,13 +3145,14 @@ RSL_NOINLINE_ rsl_task *rsl_list_take_(rsl_workers *w, int32_t least)
 
 /* ---- taking tasks out ---- */
 
-/* The oldest of the ring; NULL: nothing is published there. Who gets it owns it. wakes: whoever
-   waits for room; false: the lock is held. */
-static rsl_task *rsl_ring_take_(rsl_workers *w, bool wakes)
+/* The oldest of the ring; NULL: nothing is published there, or (not with the lock held) the list
+   goes first. Who gets it owns it. */
+static rsl_task *rsl_ring_take_(rsl_workers *w, bool locked)
 {
     uint64_t head = rsl_load_relaxed_(&w->head);
     for (;;) {
-        uint64_t position = head >> 1;
+        uint64_t position = head / RSL_HEAD_ONE_;
+        if (RSL_UNLIKELY_(head & RSL_HEAD_OLDER_) && !locked) return NULL;
         rsl_cell_ *cell = &w->cells[position & w->mask];
         /* acquire: the task's fields, published with it */
         int64_t ahead = (int64_t)(rsl_load_(&cell->seq) - (position + 1));
@@ -3117,10 +3161,10 @@ static rsl_task *rsl_ring_take_(rsl_workers *w, bool wakes)
             head = rsl_load_relaxed_(&w->head);
             continue;
         }
-        if (!rsl_cas_strict_(&w->head, &head, head + 2)) continue;
+        if (!rsl_cas_strict_(&w->head, &head, head + RSL_HEAD_ONE_)) continue;
         rsl_task *task = (rsl_task *)(uintptr_t)rsl_exchange_(&cell->task, 0);
         rsl_store_(&cell->seq, position + w->mask + 1);
-        if (RSL_UNLIKELY_(head & RSL_HEAD_WANTED_) && wakes) rsl_workers_give_room_(w);
+        if (RSL_UNLIKELY_(head & RSL_HEAD_WANTED_) && !locked) rsl_workers_give_room_(w);
         if (RSL_LIKELY_(task != NULL)) return task;
         rsl_add_(&w->holes, UINT64_MAX);
         head = rsl_load_relaxed_(&w->head);
@@ -3131,10 +3175,15 @@ static rsl_task *rsl_ring_take_(rsl_workers *w, bool wakes)
 static rsl_task *rsl_workers_take_(rsl_workers *w)
 {
     rsl_task *task = NULL;
-    if (RSL_UNLIKELY_((uint32_t)rsl_load_strict_(&w->listed) != 0)) task = rsl_list_take_(w, 0);
-    if (RSL_LIKELY_(task == NULL)) task = rsl_ring_take_(w, true);
+    bool older = rsl_load_relaxed_(&w->head) & RSL_HEAD_OLDER_;
+    do { /* with the lock taken, OLDER is true */
+        bool first = older || (uint32_t)rsl_load_strict_(&w->listed) != 0;
+        if (RSL_UNLIKELY_(first)) task = rsl_list_take_(w, false);
+        if (RSL_LIKELY_(task == NULL)) task = rsl_ring_take_(w, false);
+        older = rsl_load_relaxed_(&w->head) & RSL_HEAD_OLDER_;
+    } while (task == NULL && RSL_UNLIKELY_(older));
     if (task == NULL && RSL_UNLIKELY_(rsl_load_strict_(&w->listed) != 0))
-        task = rsl_list_take_(w, INT32_MIN);
+        task = rsl_list_take_(w, true);
     return task;
 }
 
@@ -3172,11 +3221,13 @@ static void rsl_workers_end_queued_(rsl_workers *w, int status)
 /* Lock held: out of a ring full of holes into the list. */
 static void rsl_workers_compact_(rsl_workers *w)
 {
-    for (rsl_task *task; (task = rsl_ring_take_(w, false)) != NULL;) {
+    rsl_head_flag_(w, RSL_HEAD_OLDER_, true); /* first: nobody takes a later one meanwhile */
+    for (rsl_task *task; (task = rsl_ring_take_(w, true)) != NULL;) {
         uint64_t state = rsl_load_relaxed_(&task->state_);
         while (!rsl_cas_(&task->state_, &state, state | RSL_TASK_LISTED_)) continue;
         rsl_list_insert_(w, task);
     }
+    if ((uint32_t)rsl_load_relaxed_(&w->listed) == 0) rsl_head_flag_(w, RSL_HEAD_OLDER_, false);
 }
 
 static uint32_t rsl_listed_(uint64_t listed)
@@ -3191,17 +3242,18 @@ static int64_t rsl_workers_queued_(rsl_workers *w, uint64_t position)
     int64_t queued;
     do {
         before = head;
-        queued = (int64_t)(position - (head >> 1)) - (int64_t)rsl_load_strict_(&w->holes) +
+        queued = (int64_t)(position - head / RSL_HEAD_ONE_) -
+                 (int64_t)rsl_load_strict_(&w->holes) +
                  rsl_listed_(rsl_load_strict_(&w->listed));
         head = rsl_load_strict_(&w->head);
-    } while (head >> 1 != before >> 1); /* a hole that was popped would count */
+    } while (head / RSL_HEAD_ONE_ != before / RSL_HEAD_ONE_); /* a hole popped meanwhile counts */
     return queued;
 }
 
 /* The queue seems full. RSL_OK: it is not; RSL_EFULL: it is; RSL_AGAIN: look again. */
 RSL_NOINLINE_ int rsl_ring_check_(rsl_workers *w, uint64_t position)
 {
-    uint64_t head = rsl_load_strict_(&w->head) >> 1;
+    uint64_t head = rsl_load_strict_(&w->head) / RSL_HEAD_ONE_;
     if (rsl_workers_queued_(w, position) >= (int64_t)w->queue_max) return RSL_EFULL;
     rsl_store_relaxed_(&w->head_seen, head); /* relaxed: a lower bound, whenever it is seen */
     if (position - head <= w->mask) return RSL_OK;
@@ -3229,13 +3281,14 @@ static int rsl_ring_put_(rsl_workers *w, rsl_task *task, uint64_t flags, uint64_
                 continue;
             }
         }
-        if (rsl_cas_(&w->tail, &tail, tail + 2)) break;
+        if (rsl_cas_strict_(&w->tail, &tail, tail + 2)) break; /* see [HANDS] */
     }
     rsl_cell_ *cell = &w->cells[position & w->mask];
     while (rsl_load_(&cell->seq) != position) rsl_pause_(0); /* its last task is being taken */
-    rsl_store_relaxed_(&task->state_, position * RSL_TASK_POSITION_ + flags);
+    /* release: who finds it queued, from another thread, finds all of it */
+    rsl_store_(&task->state_, position * RSL_TASK_POSITION_ + flags);
     rsl_store_relaxed_(&cell->task, (uint64_t)(uintptr_t)task);
-    rsl_store_strict_(&cell->seq, position + 1); /* releases all that the task holds */
+    rsl_store_(&cell->seq, position + 1); /* releases all that the task holds */
     return RSL_OK;
 }
 
@@ -3247,7 +3300,7 @@ static int rsl_list_put_(rsl_workers *w, rsl_task *task, uint64_t flags)
     if (tail & RSL_TAIL_CLOSED_) status = RSL_ECLOSED;
     else if (rsl_workers_queued_(w, tail >> 1) >= (int64_t)w->queue_max) status = RSL_EFULL;
     if (status == RSL_OK) {
-        rsl_store_relaxed_(&task->state_, flags | RSL_TASK_LISTED_);
+        rsl_store_(&task->state_, flags | RSL_TASK_LISTED_); /* release: as in the ring */
         rsl_list_insert_(w, task);
         w->submitted++;
     }
@@ -3263,8 +3316,11 @@ RSL_NOINLINE_ bool rsl_workers_take_back_(rsl_workers *w, rsl_task *task, uint64
     bool taken = rsl_cas_(&w->cells[position & w->mask].task, &expected, 0);
     if (taken) rsl_workers_hole_(w);
     rsl_lock_take_(&w->lock);
-    rsl_task *listed = taken ? NULL : w->list.first;
-    while (listed != NULL && listed != task) listed = listed->next_;
+    rsl_task *listed = NULL;
+    for (int low = 0; low < 2 && !taken && listed == NULL; low++) {
+        listed = w->list[low].first;
+        while (listed != NULL && listed != task) listed = listed->next_;
+    }
     if (listed != NULL) rsl_list_unlink_(w, listed);
     taken = taken || listed != NULL;
     if (taken) w->submitted--; /* below 0, if the tail counts it: the sum is right */
@@ -3320,6 +3376,12 @@ static void rsl_worker_cease_fire_(rsl_workers *w, rsl_worker_ *worker)
     }
 }
 
+/* relaxed: who fired it for this task has been awaited. Not a call, as rsl_cancel_fired is. */
+RSL_INLINE_ bool rsl_worker_is_fired_(const rsl_worker_ *worker)
+{
+    return rsl_load_relaxed_(&worker->token.fired_) != 0;
+}
+
 /* The token has fired: a new one for the next task, unless all are to stop. */
 RSL_NOINLINE_ void rsl_worker_renew_(rsl_workers *w, rsl_worker_ *worker)
 {
@@ -3371,7 +3433,7 @@ static void rsl_worker_finish_(rsl_workers *w, rsl_worker_ *worker, int result)
     worker->running = NULL;
     rsl_store_relaxed_(&worker->current, 0); /* relaxed: read by statistics */
     rsl_task_end_(task, result);
-    if (RSL_UNLIKELY_(rsl_cancel_fired(&worker->token))) rsl_worker_renew_(w, worker);
+    if (RSL_UNLIKELY_(rsl_worker_is_fired_(worker))) rsl_worker_renew_(w, worker);
 }
 
 static void rsl_worker_run_(rsl_workers *w, rsl_worker_ *worker, rsl_task *task)
@@ -3383,7 +3445,7 @@ static void rsl_worker_run_(rsl_workers *w, rsl_worker_ *worker, rsl_task *task)
         rsl_task_end_(task, status);
         return;
     }
-    if (RSL_UNLIKELY_(rsl_cancel_fired(token))) rsl_worker_renew_(w, worker); /* by a stop */
+    if (RSL_UNLIKELY_(rsl_worker_is_fired_(worker))) rsl_worker_renew_(w, worker); /* by a stop */
     if (RSL_UNLIKELY_(task->cancel_ != NULL)) token = rsl_worker_link_(w, worker, task->cancel_);
     ctx.cancel = token;
     worker->running = task;
@@ -3397,14 +3459,40 @@ static void rsl_worker_run_(rsl_workers *w, rsl_worker_ *worker, rsl_task *task)
 
 /* ---- a worker's life ---- */
 
-/* Lock held; dropped on return. */
-static void rsl_worker_retire_(rsl_workers *w, rsl_worker_ *worker)
+/* Takes the lock: the place is free, or to be joined. Not before who started us has written the
+   handle: it would be that of the next one. */
+static void rsl_worker_vacate_(rsl_workers *w, rsl_worker_ *worker, rsl_worker_state_ state)
+{
+    rsl_lock_take_(&w->lock);
+    while (!worker->started) {
+        rsl_lock_drop_(&w->lock);
+        rsl_pause_(0);
+        rsl_lock_take_(&w->lock);
+    }
+    worker->state = state;
+}
+
+/* Lock held; dropped on return. Its place is given away last: the observer may submit, and nobody
+   is to wait for this thread there. Who found no place for a thread meanwhile relies on the look
+   at the end. True: there is something to do, and it stays. */
+static bool rsl_worker_retire_(rsl_workers *w, rsl_worker_ *worker, uint32_t threads)
 {
     rsl_worker_unlink_(w, worker);
     rsl_hands_change_(w, 0, RSL_HANDS_IDLE_ + RSL_HANDS_THREAD_, 0);
-    worker->state = RSL_WORKER_OVER_;
     rsl_store_relaxed_(&worker->self, 0);
     rsl_workers_tell_drainers_(w);
+    rsl_workers_note_(w, "ended", RSL_WORKERS_ENDED, RSL_OK, (int64_t)threads - 1);
+    rsl_worker_vacate_(w, worker, RSL_WORKER_OVER_);
+    bool few = rsl_hands_threads_(rsl_load_relaxed_(&w->hands)) < w->threads_max;
+    bool stays = !w->ending && few && rsl_workers_have_tasks_(w);
+    if (stays) {
+        worker->state = RSL_WORKER_ALIVE_;
+        rsl_hands_change_(w, RSL_HANDS_THREAD_, 0, 0);
+        rsl_store_relaxed_(&worker->self, rsl_self_());
+    }
+    rsl_lock_drop_(&w->lock);
+    if (stays) rsl_workers_note_(w, "started", RSL_WORKERS_STARTED, RSL_OK, (int64_t)threads);
+    return stays;
 }
 
 /* Idle, until it is woken (true) or is to end. */
@@ -3419,11 +3507,7 @@ static bool rsl_worker_sleep_(rsl_workers *w, rsl_worker_ *worker)
         rsl_lock_take_(&w->lock);
         uint32_t threads = rsl_hands_threads_(rsl_load_relaxed_(&w->hands));
         bool ends = worker->is_idle && (w->ending || (late && threads > w->config.threads_min));
-        if (ends) {
-            rsl_worker_retire_(w, worker);
-            rsl_workers_note_(w, "ended", RSL_WORKERS_ENDED, RSL_OK, (int64_t)threads - 1);
-            return false;
-        }
+        if (ends) return rsl_worker_retire_(w, worker, threads);
         bool idle = worker->is_idle;
         rsl_lock_drop_(&w->lock);
         if (!idle) return true;
@@ -3454,6 +3538,7 @@ static bool rsl_worker_idle_(rsl_workers *w, rsl_worker_ *worker)
         rsl_hands_change_(w, 0, RSL_HANDS_IDLE_, 0);
     }
     rsl_lock_drop_(&w->lock);
+    rsl_pause_(0); /* who has its place and does not publish may need our processor */
     return true;
 }
 
@@ -3473,7 +3558,9 @@ static void rsl_worker_come_(rsl_workers *w, rsl_worker_ *worker)
     rsl_lock_take_(&w->lock);
     if (worker->owes) rsl_hands_change_(w, 0, 0, RSL_HANDS_PENDING_);
     worker->owes = false;
+    bool stopped = w->stopped;
     rsl_lock_drop_(&w->lock);
+    if (stopped) rsl_cancel_fire(&worker->token); /* it may have been started since */
 }
 
 static void rsl_worker_live_(void *arg)
@@ -3491,6 +3578,7 @@ static void rsl_worker_live_(void *arg)
         } else if (fresh || !rsl_worker_spin_(w)) {
             if (!rsl_worker_idle_(w, worker)) return;
             fresh = true;
+
         }
     }
 }
@@ -3504,14 +3592,13 @@ static void rsl_worker_lost_(void *arg)
     rsl_workers_visit_(w);
     if (worker->running != NULL) rsl_worker_finish_(w, worker, RSL_ECANCELED);
     rsl_thread_detach_(&worker->thread);
-    rsl_lock_take_(&w->lock);
+    rsl_worker_vacate_(w, worker, RSL_WORKER_NONE_);
     w->lost++;
     w->completed += rsl_load_relaxed_(&worker->completed);
     rsl_store_relaxed_(&worker->completed, 0);
     rsl_store_relaxed_(&worker->self, 0);
     rsl_hands_change_(w, 0, RSL_HANDS_THREAD_, worker->owes ? RSL_HANDS_PENDING_ : 0);
     worker->owes = false;
-    worker->state = RSL_WORKER_NONE_;
     uint32_t left = rsl_hands_threads_(rsl_load_relaxed_(&w->hands));
     bool wanted = left < w->config.threads_min || rsl_workers_have_tasks_(w);
     if (wanted && !w->ending) heir = rsl_workers_reserve_(w);
@@ -3540,6 +3627,7 @@ static void rsl_worker_main_(void *arg)
     rsl_store_relaxed_(&worker->self, rsl_self_()); /* relaxed: only we look for our number */
     uint32_t threads = rsl_hands_threads_(rsl_load_relaxed_(&w->hands));
     rsl_workers_note_(w, "started", RSL_WORKERS_STARTED, RSL_OK, (int64_t)threads);
+    rsl_uncancelable_(); /* a task that is cancelled late would end us asleep, in our place */
     rsl_thread_guard_(rsl_worker_live_, rsl_worker_lost_, worker);
 }
 
@@ -3611,7 +3699,11 @@ static void rsl_here_run_(void *arg)
 
 static void rsl_here_lost_(void *arg)
 {
-    rsl_here_finish_((rsl_here_ *)arg, RSL_ECANCELED);
+    rsl_here_ *here = (rsl_here_ *)arg;
+    rsl_lock_take_(&here->workers->lock);
+    if (here->me == NULL) here->workers->lost++; /* else it is counted with the worker */
+    rsl_lock_drop_(&here->workers->lock);
+    rsl_here_finish_(here, RSL_ECANCELED);
 }
 
 /* The task is ours, and we are a guest, which departs. */
@@ -3645,16 +3737,16 @@ static void rsl_task_run_here_(rsl_workers *w, rsl_worker_ *me, rsl_task *task, 
 /* Lock held: the task that has to go for one of this priority; it is ours then. */
 static rsl_task *rsl_workers_oldest_(rsl_workers *w, int32_t priority)
 {
-    rsl_task *last = w->list.last;
+    const rsl_list_ *list = &w->list[w->list[1].first != NULL];
+    rsl_task *last = list->last;
     bool below = last != NULL && last->priority_ <= 0; /* so of the lowest, and older */
     if (!below && priority >= 0) {
-        rsl_task *task = rsl_ring_take_(w, false);
+        rsl_task *task = rsl_ring_take_(w, true);
         if (task != NULL) return task;
     }
     if (last == NULL || last->priority_ > priority) return NULL;
-    rsl_task *oldest = last;
-    while (oldest->prev_ != NULL && oldest->prev_->priority_ == last->priority_)
-        oldest = oldest->prev_;
+    rsl_task *oldest = list->first;
+    while (oldest->priority_ != last->priority_) oldest = oldest->next_;
     rsl_list_unlink_(w, oldest);
     return oldest;
 }
@@ -3663,10 +3755,10 @@ static rsl_task *rsl_workers_oldest_(rsl_workers *w, int32_t priority)
 static bool rsl_workers_outrank_(rsl_workers *w, int32_t priority)
 {
     rsl_lock_take_(&w->lock);
-    const rsl_task *last = w->list.last;
-    bool outranks = last == NULL || last->priority_ > priority;
-    if (priority >= 0 && rsl_load_strict_(&w->tail) >> 1 != rsl_load_strict_(&w->head) >> 1)
-        outranks = false;
+    const rsl_task *last = w->list[w->list[1].first != NULL].last;
+    bool ring = rsl_load_strict_(&w->tail) >> 1 != rsl_load_strict_(&w->head) / RSL_HEAD_ONE_;
+    bool outranks = priority < 0 && ring;
+    if (last != NULL) outranks = last->priority_ > priority && (priority < 0 || !ring);
     rsl_lock_drop_(&w->lock);
     return outranks;
 }
@@ -3700,7 +3792,7 @@ static bool rsl_task_needs_thread_(rsl_workers *w, const rsl_task *task)
     for (uint32_t i = 0; task != NULL && i <= w->threads_max; i++) {
         const rsl_worker_ *worker = rsl_task_worker_(w, task);
         if (worker == NULL) return rsl_load_(&task->token_) == 0;
-        if (worker->waits_on == NULL) return false;
+        if (worker->waits_on == NULL) return worker->waits_for_room;
         task = worker->waits_on;
     }
     return task == NULL;
@@ -3712,18 +3804,39 @@ static bool rsl_workers_get_stuck_(rsl_workers *w, const rsl_task *task)
 {
     rsl_workers_rouse_(w); /* while threads may be started, there is one */
     rsl_lock_take_(&w->lock);
-    bool may = w->stuck + 1 < rsl_hands_threads_(rsl_load_relaxed_(&w->hands)) ||
-               !rsl_task_needs_thread_(w, task);
+    uint32_t threads = 0; /* those too that are about to end: they look once more */
+    for (uint32_t i = 0; i < w->threads_max; i++)
+        threads += w->team[i].state == RSL_WORKER_ALIVE_;
+    bool pending = rsl_load_relaxed_(&w->hands) & RSL_HANDS_PENDING_;
+    if (pending && threads < w->threads_max) threads++; /* just to be started */
+    bool may = w->stuck + 1 < threads || !rsl_task_needs_thread_(w, task);
     if (may) w->stuck++;
     rsl_lock_drop_(&w->lock);
     return may;
 }
 
-static void rsl_workers_get_loose_(rsl_workers *w)
+/* The same for one that waits for room in a submit. */
+static bool rsl_worker_seeks_room_(rsl_workers *w, rsl_worker_ *me, bool begins)
 {
+    if (me == NULL) return true;
+    if (begins && !rsl_workers_get_stuck_(w, NULL)) return false;
     rsl_lock_take_(&w->lock);
-    w->stuck--;
+    me->waits_for_room = begins;
+    if (!begins) w->stuck--;
     rsl_lock_drop_(&w->lock);
+    return true;
+}
+
+/* Lock held: from the end of the list to its beginning. */
+static void rsl_waiters_lead_(rsl_waiters_ *list, rsl_waiter *waiter)
+{
+    if (list->first == waiter) return;
+    list->last = waiter->private_.prev;
+    list->last->private_.next = NULL;
+    waiter->private_.prev = NULL;
+    waiter->private_.next = list->first;
+    list->first->private_.prev = waiter;
+    list->first = waiter;
 }
 
 /* Waits for room in the ring's way: WANTED is set, then the queue looked at again; who makes room
@@ -3734,21 +3847,21 @@ static int rsl_workers_await_room_(rsl_workers *w, const rsl_ctx *ctx, rsl_task 
     const rsl_clock *clock = rsl_clock_pick_(ctx, &w->config.clock);
     rsl_time until = ctx->deadline != 0 ? ctx->deadline : RSL_FOREVER;
     rsl_word_ park = 0;
-    for (;;) {
+    for (bool told = false;;) {
         rsl_waiter waiter;
         memset(&waiter, 0, sizeof waiter);
         waiter.wake = rsl_park_post_;
         waiter.user = &park;
         rsl_lock_take_(&w->lock);
         rsl_waiters_push_(&w->room, &waiter);
-        uint64_t head = rsl_load_relaxed_(&w->head);
-        while (!rsl_cas_strict_(&w->head, &head, head | RSL_HEAD_WANTED_)) continue;
+        if (told) rsl_waiters_lead_(&w->room, &waiter); /* its turn is not over */
+        rsl_head_flag_(w, RSL_HEAD_WANTED_, true);
         rsl_lock_drop_(&w->lock);
         int status = rsl_workers_put_(w, task, flags), spent = RSL_OK;
         if (status == RSL_EFULL) spent = rsl_ctx_spent_(ctx, clock);
         if (status == RSL_EFULL && spent == RSL_OK)
             rsl_ctx_sleep_(ctx, clock, &park, until);
-        bool told = rsl_waiters_leave_(&w->room, &w->lock, &waiter);
+        told = rsl_waiters_leave_(&w->room, &w->lock, &waiter);
         if (status != RSL_EFULL || spent != RSL_OK) {
             if (told) rsl_workers_give_room_(w);
             return status != RSL_EFULL ? status : spent;
@@ -3763,7 +3876,7 @@ RSL_NOINLINE_ int rsl_workers_overflow_(rsl_workers *w, const rsl_ctx *ctx, rsl_
                                         uint64_t flags, rsl_when_full when_full)
 {
     if (when_full == RSL_FULL_DROP_OLDEST) return rsl_workers_drop_oldest_(w, task, flags);
-    if (when_full == RSL_FULL_REJECT) return RSL_EFULL;
+    if (when_full == RSL_FULL_REJECT || when_full == RSL_FULL_DEFAULT) return RSL_EFULL;
     rsl_worker_ *me = rsl_workers_me_(w);
     int saved = errno, status = RSL_OK;
     rsl_workers_visit_(w);
@@ -3774,11 +3887,11 @@ RSL_NOINLINE_ int rsl_workers_overflow_(rsl_workers *w, const rsl_ctx *ctx, rsl_
         errno = saved;
         return status;
     }
-    if (me != NULL && !rsl_workers_get_stuck_(w, NULL)) {
-        status = RSL_EFULL;
-    } else {
+    status = RSL_EFULL;
+    if (rsl_worker_seeks_room_(w, me, true)) {
+        rsl_store_(&task->state_, RSL_TASK_NO_ROOM_);
         status = rsl_workers_await_room_(w, rsl_ctx_or_unlimited_(ctx), task, flags);
-        if (me != NULL) rsl_workers_get_loose_(w);
+        rsl_worker_seeks_room_(w, me, false);
     }
     rsl_workers_depart_(w);
     errno = saved;
@@ -3798,14 +3911,17 @@ static bool rsl_task_claim_(rsl_task *task, uint64_t *before)
     return is_free && rsl_cas_(&task->state_, &state, RSL_TASK_CLAIMED_);
 }
 
-RSL_NOINLINE_ int rsl_workers_refuse_(rsl_workers *w, rsl_task *task, uint64_t before, int status)
+RSL_NOINLINE_ int rsl_workers_refuse_(rsl_workers *w, rsl_task *task, uint64_t before, int status,
+                                      rsl_when_full when_full)
 {
     rsl_store_(&task->state_, before);
+    if (when_full == RSL_FULL_DEFAULT) return status;
     rsl_count_(&w->refused);
     rsl_workers_note_(w, "refused", RSL_WORKERS_REFUSED, status, 0);
     return status;
 }
 
+/* when_full DEFAULT: a helper of ours, which nobody misses: refused without a word. */
 RSL_INLINE_ int rsl_workers_submit_(rsl_workers *w, const rsl_ctx *ctx, rsl_fn fn, void *arg,
                                     rsl_task *task, rsl_when_full when_full)
 {
@@ -3813,18 +3929,19 @@ RSL_INLINE_ int rsl_workers_submit_(rsl_workers *w, const rsl_ctx *ctx, rsl_fn f
     if (!rsl_task_claim_(task, &before)) return RSL_EINVAL;
     ctx = rsl_ctx_or_unlimited_(ctx);
     int status = rsl_ctx_spent_(ctx, rsl_clock_pick_(ctx, &w->config.clock));
-    if (RSL_UNLIKELY_(status != RSL_OK)) return rsl_workers_refuse_(w, task, before, status);
+    if (RSL_UNLIKELY_(status != RSL_OK))
+        return rsl_workers_refuse_(w, task, before, status, when_full);
     task->fn_ = fn;
     task->arg_ = arg;
     task->deadline_ = ctx->deadline;
     task->cancel_ = ctx->cancel;
-    task->token_ = 0;
+    rsl_store_relaxed_(&task->token_, 0); /* relaxed, as below: the state releases them */
     task->priority_ = ctx->priority;
     task->attempt_ = ctx->attempt;
     /* The worker never writes this line of the node: it stays ours unless we write it. */
     if (task->workers_ != w) task->workers_ = w;
-    if (task->park_ != 0) task->park_ = 0;
-    if (task->self_ != 0) task->self_ = 0;
+    if (rsl_load_relaxed_(&task->park_) != 0) rsl_store_relaxed_(&task->park_, 0);
+    if (rsl_load_relaxed_(&task->self_) != 0) rsl_store_relaxed_(&task->self_, 0);
     if (task->on_done_ != NULL) flags |= RSL_TASK_NOTIFY_;
     if (!rsl_clock_is_real_(ctx->clock)) {
         flags |= RSL_TASK_CLOCK_;
@@ -3833,7 +3950,8 @@ RSL_INLINE_ int rsl_workers_submit_(rsl_workers *w, const rsl_ctx *ctx, rsl_fn f
     status = rsl_workers_put_(w, task, flags);
     if (RSL_LIKELY_(status == RSL_OK)) return status;
     if (status == RSL_EFULL) status = rsl_workers_overflow_(w, ctx, task, flags, when_full);
-    return status == RSL_OK ? status : rsl_workers_refuse_(w, task, before, status);
+    if (status == RSL_OK) return status;
+    return rsl_workers_refuse_(w, task, before, status, when_full);
 }
 
 int rsl_workers_submit(rsl_workers *workers, const rsl_ctx *ctx, rsl_fn fn, void *arg,
@@ -3877,7 +3995,7 @@ static int rsl_task_sleep_(rsl_task *task, const rsl_ctx *ctx, const rsl_clock *
 {
     rsl_time until = ctx->deadline != 0 ? ctx->deadline : RSL_FOREVER;
     uint64_t state = rsl_load_(&task->state_);
-    for (uint32_t spins = RSL_WORKERS_SPINS_; spins > 0; spins--) {
+    for (uint32_t spins = RSL_WORKERS_SPINS_ / 5; spins > 0; spins--) {
         if (rsl_task_phase_(state) != RSL_TASK_QUEUED_) return RSL_OK;
         rsl_relax_();
         state = rsl_load_(&task->state_);
@@ -3939,7 +4057,8 @@ static int rsl_task_await_(rsl_workers *w, rsl_task *task, const rsl_ctx *ctx)
 RSL_NOINLINE_ int rsl_task_wait_slowly_(rsl_task *task, const rsl_ctx *ctx)
 {
     while (rsl_task_phase_(rsl_load_(&task->state_)) == RSL_TASK_CLAIMED_) rsl_pause_(0);
-    if (rsl_load_(&task->state_) == RSL_TASK_IDLE_) return RSL_EINVAL;
+    uint64_t state = rsl_load_(&task->state_);
+    if (state == RSL_TASK_IDLE_ || state == RSL_TASK_NO_ROOM_) return RSL_EINVAL;
     rsl_workers *w = rsl_task_visit_(task);
     int status = w != NULL ? rsl_task_await_(w, task, ctx) : RSL_OK;
     if (status != RSL_OK) return status;
@@ -4008,10 +4127,14 @@ void rsl_task_on_done(rsl_task *task, void (*on_done)(void *user), void *user)
 enum { RSL_MAP_THREADS_ = 64 };
 
 typedef struct rsl_map_job_ {
+    rsl_ctx   ctx;
     rsl_fn    fn;
     char     *items;
     size_t    size, count;
     int      *results;
+    rsl_workers *workers;
+    rsl_task *helpers;
+    size_t    asked; /* of those, submitted */
     rsl_word_ next;  /* atomic: the first item that nobody has */
     rsl_word_ spent; /* atomic: 0, or why items were not run */
 } rsl_map_job_;
@@ -4021,12 +4144,16 @@ static int rsl_map_help_(const rsl_ctx *ctx, void *arg)
 {
     rsl_map_job_ *job = (rsl_map_job_ *)arg;
     for (;;) {
+        int result = rsl_ctx_spent_(&job->ctx, job->ctx.clock);
+        if (result == RSL_OK && ctx->cancel != job->ctx.cancel && rsl_cancel_fired(ctx->cancel))
+            return 0; /* this thread is to stop; others go on */
         uint64_t i = rsl_add_relaxed_(&job->next, 1); /* relaxed: results travel with the task */
         if (i >= job->count) return 0;
-        int result = rsl_ctx_spent_(ctx, ctx->clock);
         if (result != RSL_OK) rsl_store_relaxed_(&job->spent, (uint64_t)(uint32_t)result);
-        else result = job->fn(ctx, job->items + i * job->size);
-        if (job->results != NULL) job->results[i] = result;
+        if (job->results != NULL) job->results[i] = result != RSL_OK ? result : RSL_ECANCELED;
+        if (result != RSL_OK) continue;
+        result = job->fn(ctx, job->size != 0 ? job->items + i * job->size : job->items);
+        if (job->results != NULL) job->results[i] = result; /* else it ended its thread */
     }
 }
 
@@ -4047,27 +4174,48 @@ static void rsl_map_part_(rsl_workers *w, rsl_task *helper)
     rsl_lock_drop_(&w->lock);
 }
 
+static void rsl_map_end_(rsl_map_job_ *job)
+{
+    for (size_t i = 0; i < job->asked; i++) rsl_map_part_(job->workers, &job->helpers[i]);
+    rsl_workers_depart_(job->workers);
+}
+
+static void rsl_map_run_(void *arg)
+{
+    rsl_map_job_ *job = (rsl_map_job_ *)arg;
+    rsl_map_help_(&job->ctx, job);
+    rsl_map_end_(job);
+}
+
+/* An item has ended the thread that called map. */
+static void rsl_map_lost_(void *arg)
+{
+    rsl_map_job_ *job = (rsl_map_job_ *)arg;
+    rsl_store_relaxed_(&job->next, job->count);
+    rsl_map_end_(job);
+}
+
 int rsl_workers_map(rsl_workers *workers, const rsl_ctx *ctx, rsl_fn fn, void *items, size_t size,
                     size_t count, int *results)
 {
     rsl_task helpers[RSL_MAP_THREADS_ - 1];
     rsl_workers *w = workers;
     if (w == NULL || fn == NULL || (items == NULL && size != 0 && count != 0)) return RSL_EINVAL;
-    rsl_map_job_ job = {fn, (char *)items, size, count, results, 0, 0};
     size_t most = w->threads_max < RSL_MAP_THREADS_ ? w->threads_max : RSL_MAP_THREADS_;
-    size_t helping = count < most ? count : most, asked = 0;
+    size_t helping = count < most ? count : most;
     rsl_ctx own = *rsl_ctx_or_unlimited_(ctx);
     own.clock = rsl_clock_pick_(&own, &w->config.clock);
-    int saved = errno;
-    while (asked + 1 < helping) { /* we are one of them */
-        rsl_task *helper = &helpers[asked];
+    rsl_map_job_ job = {own, fn, (char *)items, size, count, results, w, helpers, 0, 0, 0};
+    int saved = errno, cancelable = rsl_uncancelable_(); /* helpers use our stack */
+    rsl_workers_visit_(w);
+    for (; job.asked + 1 < helping; job.asked++) { /* we are one of them */
+        rsl_task *helper = &helpers[job.asked];
         memset(helper, 0, sizeof *helper);
-        if (rsl_workers_submit_(w, &own, rsl_map_help_, &job, helper, RSL_FULL_REJECT) != RSL_OK)
+        if (rsl_workers_submit_(w, &own, rsl_map_help_, &job, helper, RSL_FULL_DEFAULT) != 0)
             break;
-        asked++;
     }
-    rsl_map_help_(&own, &job);
-    for (size_t i = 0; i < asked; i++) rsl_map_part_(w, &helpers[i]);
+    rsl_thread_guard_(rsl_map_run_, rsl_map_lost_, &job);
+    rsl_cancelable_(cancelable);
     errno = saved;
     return (int)(int32_t)(uint32_t)rsl_load_relaxed_(&job.spent);
 }
@@ -4266,11 +4414,14 @@ size_t rsl_workers_unfinished(rsl_workers *workers, rsl_task **tasks, size_t roo
         uint64_t task = rsl_load_(&w->team[i].current);
         if (task != 0 && count++ < room) tasks[count - 1] = (rsl_task *)(uintptr_t)task;
     }
-    for (rsl_task *task = w->list.first; task != NULL; task = task->next_) {
-        if (count++ < room) tasks[count - 1] = task;
+    for (int low = 0; low < 2; low++) {
+        for (rsl_task *task = w->list[low].first; task != NULL; task = task->next_) {
+            if (count++ < room) tasks[count - 1] = task;
+        }
     }
     uint64_t tail = rsl_load_(&w->tail) >> 1;
-    for (uint64_t position = rsl_load_(&w->head) >> 1; position < tail; position++) {
+    uint64_t position = rsl_load_(&w->head) / RSL_HEAD_ONE_;
+    for (; position < tail; position++) {
         uint64_t task = rsl_load_(&w->cells[position & w->mask].task);
         if (task != 0 && count++ < room) tasks[count - 1] = (rsl_task *)(uintptr_t)task;
     }
