@@ -49,6 +49,7 @@ enum {
     EXPLORE_STEPS_ = 20000,              /* in one schedule; more is a livelock */
     EXPLORE_WORDS_ = 8192,               /* a power of 2 */
     EXPLORE_DEAD_ = 24,
+    EXPLORE_LATE_ = 4,                   /* delayed writes of a thread */
     EXPLORE_ARENA_ = 256 * 1024,
     EXPLORE_POISON_ = 0xA5
 };
@@ -92,8 +93,9 @@ typedef struct explore_thread_ {
     uint64_t       moved_at, paused_at; /* serial numbers of moves */
     uint32_t       awaits;              /* bits of threads that are owed a move before it */
     uintptr_t      frame;               /* below it nothing of its stack is alive */
-    const uint64_t *unseen;             /* its latest write, while others still see what was */
-    uint64_t       seen;                /* there before; NULL: none. See explore_delay */
+    const uint64_t *unseen[EXPLORE_LATE_]; /* its latest writes, while others still see what */
+    uint64_t       seen[EXPLORE_LATE_];    /* was there before: see explore_delay */
+    int            late;                   /* how many those are */
 } explore_thread_;
 
 typedef struct explore_choice_ { uint16_t pick, count; } explore_choice_;
@@ -170,7 +172,7 @@ static void explore_begin_(void)
             if (thread->run != NULL) thread->run(thread->arg);
             else explore_.scenario->thread(self);
             explore_.steps++;
-            explore_.threads[self].unseen = NULL;
+            explore_.threads[self].late = 0;
             explore_.threads[self].state = EXPLORE_FINISHED_;
         }
         explore_switch_();
@@ -545,12 +547,18 @@ __attribute__((noinline)) static bool explore_step_(const char *what, const void
 }
 
 /* Before each operation on a word. */
-EXPLORE_UNUSED static void explore_point_(const char *what, const void *address, bool writes)
+EXPLORE_UNUSED static void explore_atomic_(const char *what, const void *address, bool writes)
 {
     if (!explore_step_(what, address, writes)) return;
     explore_switch_();
     explore_alive_(address); /* it may have been given back meanwhile */
-    if (writes) explore_.threads[explore_.current].unseen = NULL; /* a delay ends here at last */
+}
+
+/* The same for locks and what else is no atomic word: all writes before it are seen by then. */
+EXPLORE_UNUSED static void explore_point_(const char *what, const void *address, bool writes)
+{
+    explore_atomic_(what, address, writes);
+    if (writes && explore_word_of_(address)->shared) explore_.threads[explore_.current].late = 0;
 }
 
 EXPLORE_UNUSED __attribute__((noinline)) static void explore_pause_(void)
@@ -559,7 +567,7 @@ EXPLORE_UNUSED __attribute__((noinline)) static void explore_pause_(void)
     self->frame = (uintptr_t)__builtin_frame_address(0);
     explore_.steps++;
     explore_trace_("pause", NULL);
-    self->unseen = NULL;
+    self->late = 0;
     if (explore_.steps > EXPLORE_STEPS_) explore_fail_("livelock: it pauses for ever");
     if (explore_.alone) return;
     self->awaits = 0;
@@ -591,7 +599,10 @@ EXPLORE_UNUSED static void explore_settle_(const uint64_t *word)
 {
     int threads = explore_.scenario->threads;
     for (int i = 0; explore_.delays_used && i < threads; i++) {
-        if (explore_.threads[i].unseen == word) explore_.threads[i].unseen = NULL;
+        explore_thread_ *thread = &explore_.threads[i];
+        bool knows = false;
+        for (int k = 0; k < thread->late; k++) knows |= thread->unseen[k] == word;
+        if (knows && i != explore_.current) thread->late = 0;
     }
 }
 
@@ -602,14 +613,20 @@ EXPLORE_UNUSED static void explore_write_(uint64_t *word, uint64_t after, bool s
     *word = explore_.plant != NULL ? explore_.plant(word, before, after) : after;
     explore_settle_(word);
     static const int options[] = {0, 1};
-    if (explore_.delays == 0 || explore_.alone || (strict && !explore_.lax)) return;
-    explore_.steps++;
-    bool choice = explore_word_of_(word)->shared || explore_.replaying;
-    if (!choice || explore_decide_(options, 2) == 0) return;
+    explore_thread_ *self = &explore_.threads[explore_.current];
+    bool choice = explore_.delays > 0 || self->late > 0;
+    choice = choice && !explore_.alone && (!strict || explore_.lax);
+    if (choice) explore_.steps++;
+    choice = choice && self->late < EXPLORE_LATE_ &&
+             (explore_word_of_(word)->shared || explore_.replaying);
+    if (!choice || explore_decide_(options, 2) == 0) {
+        if (explore_word_of_(word)->shared) self->late = 0; /* and so are those before it */
+        return;
+    }
     explore_trace_("is seen late", word);
-    explore_.delays--;
-    explore_.threads[explore_.current].unseen = word;
-    explore_.threads[explore_.current].seen = before;
+    explore_.delays -= self->late == 0; /* those that follow it are late with it */
+    self->unseen[self->late] = word;
+    self->seen[self->late++] = before;
 }
 
 /* What a load finds: others' delayed writes have not happened yet. */
@@ -618,7 +635,9 @@ EXPLORE_UNUSED static uint64_t explore_read_(const uint64_t *word)
     int threads = explore_.scenario->threads;
     for (int i = 0; explore_.delays_used && i < threads; i++) {
         const explore_thread_ *other = &explore_.threads[i];
-        if (i != explore_.current && other->unseen == word) return other->seen;
+        for (int k = 0; i != explore_.current && k < other->late; k++) {
+            if (other->unseen[k] == word) return other->seen[k];
+        }
     }
     return *word;
 }
@@ -656,7 +675,7 @@ EXPLORE_UNUSED __attribute__((noinline)) static void explore_thread_join_(int pl
 {
     explore_thread_ *self = &explore_.threads[explore_.current];
     self->frame = (uintptr_t)__builtin_frame_address(0);
-    self->unseen = NULL;
+    self->late = 0;
     explore_.steps++;
     explore_trace_("join", NULL);
     if (place < 0) return;
@@ -689,7 +708,7 @@ explore_guard_(void (*run)(void *arg), void (*lost)(void *arg), void *arg)
         return;
     }
     lost(arg);
-    self->unseen = NULL;
+    self->late = 0;
     self->made = false; /* its stack is left as it is, and made anew for the next */
     self->state = EXPLORE_FINISHED_;
     explore_switch_();
@@ -710,9 +729,10 @@ EXPLORE_UNUSED static void explore_refuse_threads(int count)
     explore_.refusals = count;
 }
 
-/* Up to `count` times in a schedule a write may be seen late: until the writer's next write, lock,
-   wait or pause, loads of other threads find what was there before. Processors do that with a
-   store, or the store of a compare-and-swap, and a load that follows, unless both are strict. */
+/* Up to `count` times in a schedule a write may be seen late, and those after it too: until the
+   writer's next write that is not, lock, wait or pause, loads of other threads find what was there
+   before. Processors do that with stores, also those of a compare-and-swap, and a load that
+   follows, unless both are strict. */
 EXPLORE_UNUSED static void explore_delay(int count)
 {
     explore_.delays = count;
@@ -785,7 +805,7 @@ static void explore_once_(void)
     for (int i = 0; i < EXPLORE_THREADS; i++) {
         explore_thread_ *thread = &explore_.threads[i];
         thread->run = NULL;
-        thread->unseen = NULL;
+        thread->late = 0;
         thread->taken = thread->detached = thread->guarded = false;
     }
     explore_job_(explore_.scenario->before);

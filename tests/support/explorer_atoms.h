@@ -11,7 +11,7 @@
 
 static inline uint64_t rsl_load_(const rsl_word_ *p)
 {
-    explore_point_("load", p, false);
+    explore_atomic_("load", p, false);
     return explore_read_(p);
 }
 
@@ -22,7 +22,7 @@ static inline uint64_t rsl_load_relaxed_(const rsl_word_ *p)
 
 static inline void explore_store_(rsl_word_ *p, uint64_t value, bool strict)
 {
-    explore_point_("store", p, true);
+    explore_atomic_("store", p, true);
     explore_write_(p, value, strict);
 }
 
@@ -38,7 +38,7 @@ static inline void rsl_store_relaxed_(rsl_word_ *p, uint64_t value)
 
 static inline uint64_t rsl_exchange_(rsl_word_ *p, uint64_t value)
 {
-    explore_point_("exchange", p, true);
+    explore_atomic_("exchange", p, true);
     uint64_t before = *p;
     explore_write_(p, value, false);
     return before;
@@ -46,7 +46,7 @@ static inline uint64_t rsl_exchange_(rsl_word_ *p, uint64_t value)
 
 static inline uint64_t rsl_add_(rsl_word_ *p, uint64_t value)
 {
-    explore_point_("add", p, true);
+    explore_atomic_("add", p, true);
     uint64_t before = *p;
     explore_write_(p, before + value, false);
     return before;
@@ -59,11 +59,12 @@ static inline uint64_t rsl_add_relaxed_(rsl_word_ *p, uint64_t value)
 
 static inline bool explore_cas_(rsl_word_ *p, uint64_t *expected, uint64_t value, bool strict)
 {
-    explore_point_("compare and swap", p, true);
+    explore_atomic_("compare and swap", p, true);
     uint64_t before = *p;
     bool swapped = before == *expected;
     explore_settle_(p);
     if (swapped) explore_write_(p, value, strict);
+    else explore_.threads[explore_.current].late = 0;
     *expected = before;
     return swapped;
 }
@@ -134,7 +135,7 @@ static inline void rsl_lock_take_(rsl_lock_ *lock)
         thread->lock = lock->word;
         explore_switch_();
         rsl_lock_is_alive_(lock);
-        thread->unseen = NULL;
+        thread->late = 0;
     }
     lock->word[1] = self;
 }
@@ -192,7 +193,7 @@ static inline bool rsl_cond_wait_(rsl_cond_ *cond, rsl_lock_ *lock, rsl_time unt
     explore_check(cond->mark == EXPLORE_COND_, "a condition is used that does not live");
     explore_check(lock->word[1] == explore_holder_(), "a wait without the lock");
     lock->word[1] = 0;
-    self->unseen = NULL;
+    self->late = 0;
     self->state = EXPLORE_WAITING_;
     self->lock = lock->word;
     self->cond = cond;
