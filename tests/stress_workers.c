@@ -30,7 +30,7 @@
 enum {
     ACTORS = 6,
 #ifdef SLOW
-    STORM_STEPS = 4000,   /* of each actor in each storm */
+    STORM_STEPS = 3000,   /* of each actor in each storm */
     PING_ROUNDS = 3000,
     ORDER_TASKS = 2000,   /* of each producer */
     CLOSE_ROUNDS = 40,
@@ -631,8 +631,9 @@ static void *make_weather(void *arg)
         (void)rsl_workers_unfinished(f->workers, left, RSL_COUNT(left));
         rsl_workers_stats s = stats_of(f->workers);
         if (s.threads > f->config.threads_max || s.idle > s.threads ||
-            s.queued > f->config.queue_max) {
-            go_wrong(f, "a count", (int)s.threads);
+            s.queued > f->config.queue_max + 2 * ACTORS) { /* they may submit at the same moment */
+            printf("# %u threads, %u idle, %u queued\n", s.threads, s.idle, s.queued);
+            go_wrong(f, "a count", 0);
         }
         if (rsl_workers_restart(f->workers) != RSL_OK) {
             go_wrong(f, "a restart", RSL_EINVAL);
@@ -804,6 +805,7 @@ static void order_is_kept(uint32_t queue_max, rsl_when_full when_full)
         bail_out("no workers");
     }
     memset(seen_last, 0, sizeof seen_last);
+    atomic_store(&out_of_order, 0);
     atomic_store(&next_producer, 0);
     for (int i = 0; i < PRODUCERS; i++) {
         threads[i] = start_thread(produce_in_order, workers);
@@ -812,7 +814,8 @@ static void order_is_kept(uint32_t queue_max, rsl_when_full when_full)
         pthread_join(threads[i], NULL);
     }
     atomic_fetch_add(&operations, PRODUCERS * ORDER_TASKS);
-    tap_ok(atomic_load(&out_of_order) == 0 && rsl_workers_close(workers, NULL) == RSL_OK,
+    bool closed = rsl_workers_close(workers, NULL) == RSL_OK;
+    tap_ok(closed && atomic_load(&out_of_order) == 0,
            "what one thread submits runs in its order, priority by priority: queue %u", queue_max);
 }
 
@@ -861,7 +864,8 @@ static void no_wake_up_is_lost(uint32_t threads_min, uint32_t threads_max, int p
     }
     atomic_fetch_add(&operations, (uint64_t)pingers * PING_ROUNDS);
     printf("# %d rounds in %.2f s\n", pingers * PING_ROUNDS, (double)(rsl_now() - began) * 1e-9);
-    tap_ok(lost == 0 && rsl_workers_close(workers, NULL) == RSL_OK,
+    bool closed = rsl_workers_close(workers, NULL) == RSL_OK;
+    tap_ok(closed && lost == 0,
            "no wake-up is lost: %d submit and wait, %u to %u threads", pingers, threads_min,
            threads_max);
 }

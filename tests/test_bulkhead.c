@@ -707,17 +707,16 @@ static void entries_beyond_what_a_shard_can_count_are_folded_in(void **unused)
     (void)unused;
     rsl_bulkhead bulkhead;
     start_real(&bulkhead, 3, 0);
-    uint64_t near = (UINT64_C(1) << 39) - 100 - (UINT64_C(1) << 20);
+    uint64_t many = (UINT64_C(1) << 39) - 100 - (UINT64_C(1) << 20);
     for (int i = 0; i < 16; i++) {
-        bulkhead.shards_[i].word += near;
+        bulkhead.shards_[i].word += many;
     }
-    assert_true(stats_of_bulkhead(&bulkhead).admitted == 16 * near);
+    assert_true(stats_of_bulkhead(&bulkhead).admitted == 16 * many);
     enter_often(&bulkhead, 5000);
-    assert_true(stats_of_bulkhead(&bulkhead).admitted == 16 * near + 5000);
+    assert_true(bulkhead.admitted_ >= many);
+    assert_true(stats_of_bulkhead(&bulkhead).admitted == 16 * many + 5000);
     saturate(&bulkhead, 3);
-    assert_true(stats_of_bulkhead(&bulkhead).admitted == 16 * near + 5004);
-    uint64_t counted = bulkhead.admitted_;
-    assert_true(counted >= near);
+    assert_true(stats_of_bulkhead(&bulkhead).admitted == 16 * many + 5004);
     rsl_bulkhead_deinit(&bulkhead);
 }
 
@@ -774,7 +773,7 @@ static void *scatter_run(void *arg)
             return NULL;
         }
         if (turn == seen) {
-            sched_yield();
+            nap();
             continue;
         }
         seen = turn;

@@ -705,12 +705,12 @@ static void a_sample_of_no_time_and_one_of_all_time_do_no_harm(void **unused)
     for (size_t i = 0; i < RSL_COUNT(all_kinds); i++) {
         rig r;
         rig_start(&r, adaptive(all_kinds[i], 10));
-        for (int n = 0; n < 500; n++) {
+        for (int n = 0; n < 100; n++) {
             uint32_t limit = stats_of(&r).limit;
             assert_in_range(limit, 1, 1000);
             rsl_bulkhead_permit permits[1000];
             take_many_of(&r.bulkhead, permits, limit);
-            r.clock.now += n == 250 ? RSL_SEC(1000000000) : 0;
+            r.clock.now += n == 50 ? RSL_SEC(1000000000) : 0;
             give_many_of(&r.bulkhead, permits, limit, 0);
         }
         assert_in_range(stats_of(&r).limit, 1, 1000);
@@ -814,7 +814,7 @@ static void converges(loop_goal goal)
     s.patience = RSL_MS(60);
     for (size_t i = 0; i < RSL_COUNT(capacities); i++) {
         double limit, good;
-        server_phase(&s, capacities[i], RSL_SEC(8), &limit, &good);
+        server_phase(&s, capacities[i], RSL_SEC(4), &limit, &good);
         print_message("kind %d, capacity %u: limit %.1f, good work %.0f %%\n", goal.limit,
                       capacities[i], limit, 100 * good);
         assert_true(limit >= 0.8 * capacities[i] && limit <= goal.most * capacities[i]);
@@ -878,7 +878,7 @@ static void queue_at(rig *r, guest *g, const int *ms, size_t count)
 static void a_queue_that_stands_serves_the_newest_and_sheds_who_waited_too_long(void **unused)
 {
     (void)unused;
-    static const int ms[] = {1, 30, 60, 90, 98, 100};
+    static const int ms[] = {1, 30, 60, 90, 96, 100};
     rig r;
     shed_start(&r, RSL_UNLIMITED);
     guest g[7];
@@ -962,6 +962,28 @@ static void who_gets_through_in_time_keeps_the_queue_from_standing(void **unused
     rig_end(&r);
 }
 
+static void one_slow_call_after_many_that_got_through_in_time_sheds_nobody(void **unused)
+{
+    (void)unused;
+    rig r;
+    shed_start(&r, 10);
+    guest g[51];
+    guest_enter(&r, &g[0]);
+    guest_queue(&r, &g[1], NULL);
+    for (int i = 1; i < 50; i++) { /* 98 ms in which the queue is never empty */
+        r.clock.now += RSL_MS(2);
+        guest_queue(&r, &g[i + 1], NULL);
+        guest_leave(&r, &g[i - 1], 0);
+        expect_let_in(&r, &g[i]);
+    }
+    r.clock.now += RSL_MS(8);
+    guest_leave(&r, &g[49], 0);
+    expect_let_in(&r, &g[50]);
+    guest_leave(&r, &g[50], 0);
+    assert_int_equal(stats_of(&r).shed, 0);
+    rig_end(&r);
+}
+
 static void once_the_queue_is_empty_all_is_normal_again(void **unused)
 {
     (void)unused;
@@ -987,6 +1009,95 @@ static void once_the_queue_is_empty_all_is_normal_again(void **unused)
     guest_leave(&r, &g[5], 0);
     assert_int_equal(stats_of(&r).shed, 2);
     rig_end(&r);
+}
+
+static void after_an_interval_in_which_nobody_was_shed_all_is_normal_again(void **unused)
+{
+    (void)unused;
+    static const int ms[] = {1, 60, 98, 100};
+    rig r;
+    shed_start(&r, 10);
+    guest g[5], brief[2], older, newer;
+    queue_at(&r, g, ms, RSL_COUNT(ms));
+    until(&r, 101);
+    guest_leave(&r, &g[0], 0);
+    expect_refused(&r, &g[1], RSL_EFULL);
+    expect_refused(&r, &g[2], RSL_EFULL);
+    expect_let_in(&r, &g[4]);
+    guest_queue(&r, &brief[1], NULL);
+    rsl_execution_abandon(&g[3].e, r.clock.now);
+    for (int i = 0; i < 40; i++) { /* 160 ms: somebody always waits, and gives up in time */
+        r.clock.now += RSL_MS(4);
+        guest_queue(&r, &brief[i % 2], NULL);
+        rsl_execution_abandon(&brief[(i + 1) % 2].e, r.clock.now);
+    }
+    guest_queue(&r, &older, NULL);
+    rsl_execution_abandon(&brief[1].e, r.clock.now);
+    r.clock.now += RSL_MS(2);
+    guest_queue(&r, &newer, NULL);
+    r.clock.now += RSL_MS(2);
+    guest_leave(&r, &g[4], 0);
+    expect_let_in(&r, &older);
+    guest_leave(&r, &older, 0);
+    expect_let_in(&r, &newer);
+    guest_leave(&r, &newer, 0);
+    assert_int_equal(stats_of(&r).shed, 2);
+    rig_end(&r);
+}
+
+static void who_is_late_just_after_such_an_interval_is_let_in(void **unused)
+{
+    (void)unused;
+    static const int ms[] = {1, 60, 100};
+    rig r;
+    shed_start(&r, 10);
+    guest g[4], brief[2], late;
+    queue_at(&r, g, ms, RSL_COUNT(ms));
+    until(&r, 101);
+    guest_queue(&r, &brief[1], NULL);
+    guest_leave(&r, &g[0], 0);
+    expect_refused(&r, &g[1], RSL_EFULL);
+    expect_refused(&r, &g[2], RSL_EFULL);
+    guest *inside = &brief[1], *other = &g[3]; /* the newest is served first */
+    expect_let_in(&r, inside);
+    for (int i = 0; i < 24; i++) {
+        r.clock.now += RSL_MS(4);
+        guest *next = i % 2 == 0 ? &late : &brief[0];
+        guest_queue(&r, next, NULL);
+        rsl_execution_abandon(&other->e, r.clock.now);
+        other = next;
+    }
+    r.clock.now += RSL_MS(1);
+    guest_queue(&r, &late, NULL); /* at 198: the interval is not over yet */
+    rsl_execution_abandon(&other->e, r.clock.now);
+    r.clock.now += RSL_MS(6);
+    guest_leave(&r, inside, 0);
+    expect_let_in(&r, &late);
+    guest_leave(&r, &late, 0);
+    rig_end(&r);
+}
+
+static void a_wait_of_exactly_the_target_is_fine(void **unused)
+{
+    (void)unused;
+    for (int late = 0; late < 2; late++) {
+        rig r;
+        rsl_bulkhead_config config = {.calls_max = 1, .waiting_max = 1, .shed = RSL_SHED_CODEL};
+        config.shed_target = config.shed_interval = RSL_MS(100);
+        rig_start(&r, config);
+        guest inside, waits;
+        guest_enter(&r, &inside);
+        guest_queue(&r, &waits, NULL);
+        r.clock.now += RSL_MS(100) + late;
+        guest_leave(&r, &inside, 0);
+        if (late) {
+            expect_refused(&r, &waits, RSL_EFULL);
+        } else {
+            expect_let_in(&r, &waits);
+            guest_leave(&r, &waits, 0);
+        }
+        rig_end(&r);
+    }
 }
 
 static void when_all_waited_too_long_all_are_shed_and_the_permit_is_free(void **unused)
@@ -1034,25 +1145,26 @@ static void who_comes_finds_room_in_a_full_queue_that_stands(void **unused)
 static void a_higher_priority_goes_before_a_newer_one(void **unused)
 {
     (void)unused;
-    static const int ms[] = {1, 60};
+    static const int ms[] = {1, 60, 98, 99};
     rig r;
     shed_start(&r, 10);
-    guest g[5];
+    guest g[5], urgent, newer;
+    rsl_ctx ctx = {.priority = 1};
     queue_at(&r, g, ms, RSL_COUNT(ms));
-    until(&r, 107);
-    rsl_ctx urgent = {.priority = 1};
-    guest_queue(&r, &g[3], &urgent);
-    until(&r, 108);
-    guest_queue(&r, &g[4], NULL);
-    until(&r, 110);
+    until(&r, 101);
     guest_leave(&r, &g[0], 0);
     expect_refused(&r, &g[1], RSL_EFULL);
     expect_refused(&r, &g[2], RSL_EFULL);
-    expect_let_in(&r, &g[3]);
-    expect_waiting(&r, &g[4]);
-    guest_leave(&r, &g[3], 0);
-    expect_let_in(&r, &g[4]);
+    expect_let_in(&r, &g[4]); /* the queue stands */
+    guest_queue(&r, &urgent, &ctx);
+    guest_queue(&r, &newer, NULL);
     guest_leave(&r, &g[4], 0);
+    expect_let_in(&r, &urgent);
+    guest_leave(&r, &urgent, 0);
+    expect_let_in(&r, &newer);
+    guest_leave(&r, &newer, 0);
+    expect_let_in(&r, &g[3]);
+    guest_leave(&r, &g[3], 0);
     rig_end(&r);
 }
 
@@ -1164,7 +1276,11 @@ int main(void)
         cmocka_unit_test(without_shedding_the_same_queue_is_served_in_order),
         cmocka_unit_test(a_queue_that_stands_for_less_than_the_interval_is_served_in_order),
         cmocka_unit_test(who_gets_through_in_time_keeps_the_queue_from_standing),
+        cmocka_unit_test(one_slow_call_after_many_that_got_through_in_time_sheds_nobody),
         cmocka_unit_test(once_the_queue_is_empty_all_is_normal_again),
+        cmocka_unit_test(after_an_interval_in_which_nobody_was_shed_all_is_normal_again),
+        cmocka_unit_test(who_is_late_just_after_such_an_interval_is_let_in),
+        cmocka_unit_test(a_wait_of_exactly_the_target_is_fine),
         cmocka_unit_test(when_all_waited_too_long_all_are_shed_and_the_permit_is_free),
         cmocka_unit_test(who_comes_finds_room_in_a_full_queue_that_stands),
         cmocka_unit_test(a_higher_priority_goes_before_a_newer_one),

@@ -673,10 +673,16 @@ static void with_no_thread_left_and_none_to_be_had_a_submit_is_refused(void **un
     crew_start_between(&c, 1, 1, 0);
     lose_the_only_thread(&c, NULL, 0);
     job j = {.answer = 4};
-    assert_int_equal(job_submit(&c, &j, NULL), RSL_ESYS);
-    assert_int_equal(atomic_load(&j.told), 0);
-    assert_int_equal(rsl_task_wait(&j.task, NULL, NULL), RSL_EINVAL);
-    assert_int_equal(stats_of(&c).refused, 1);
+    int rc = job_submit(&c, &j, NULL), wanted = rc == RSL_OK;
+    if (rc == RSL_OK) { /* the lost thread was still ending what is queued, this one too */
+        rc = job_finish(&j);
+    } else {
+        assert_int_equal(rsl_task_wait(&j.task, NULL, NULL), RSL_EINVAL);
+    }
+    assert_int_equal(rc, RSL_ESYS);
+    assert_int_equal(atomic_load(&j.told), wanted);
+    assert_int_equal(stats_of(&c).refused, 1 - wanted);
+    atomic_store(&j.told, 0);
     refuse_nth(&threads_refused, 0, false);
     job_send(&c, &j);
     job_expect_ran(&j);

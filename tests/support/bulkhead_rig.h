@@ -8,8 +8,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* A start of time that is neither zero nor round. */
 #define START (RSL_SEC(1000) + 7)
@@ -220,18 +220,25 @@ SUPPORT_UNUSED static void *visitor_run_(void *arg)
     return NULL;
 }
 
-/* Gives the others a turn; what is awaited comes soon, or the test hangs and is ended. */
+/* Gives the others a turn. */
+SUPPORT_UNUSED static void nap(void)
+{
+    struct timespec t = {0, 20000};
+    (void)nanosleep(&t, NULL);
+}
+
+/* What is awaited comes soon, or the test hangs and is ended. */
 SUPPORT_UNUSED static void await_waiting(rsl_bulkhead *bulkhead, uint32_t waiting)
 {
     while (stats_of_bulkhead(bulkhead).waiting != waiting) {
-        sched_yield();
+        nap();
     }
 }
 
 SUPPORT_UNUSED static void await_entered(_Atomic int *entered, int count)
 {
     while (atomic_load(entered) < count) {
-        sched_yield();
+        nap();
     }
 }
 
