@@ -37,6 +37,7 @@ int main(void) {
     failures += check("retry", retry_part());
     failures += check("breaker", breaker_part());
 #ifdef WITH_POLICY
+    failures += check("bulkhead", bulkhead_part());
     failures += check("pool", pool_part());
     failures += check("policy", policy_part());
 #endif

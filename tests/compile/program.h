@@ -11,6 +11,7 @@ extern "C" {
 #endif
 int retry_part(void);   /* a call that succeeds on the third attempt; the budget */
 int breaker_part(void); /* a circuit that opens and refuses */
+int bulkhead_part(void); /* calls with the only permit; tasks on threads of its own */
 int pool_part(void);    /* a resource used a hundred times, and mended once */
 int policy_part(void);  /* both and a timeout around one call */
 
