@@ -1,11 +1,12 @@
-/* bench.c -- times every row at 1, 2, 4 and 16 threads, pools at 64 too, and prints the tables.
-   See docs/bench.md.
+/* bench.c -- times every row at 1, 2, 4 and 16 threads, pools and permits at 64 too, then
+   hand-offs, tasks and the overload, and prints the tables. See docs/bench.md.
 
-   bench [-r rounds] [-m milliseconds] [-o text] [-i counts] [-f foreign] [-w file]
+   bench [-r rounds] [-m milliseconds] [-o text] [-i counts] [-f foreign] [-w file] [-s file]
      -r  rounds per figure (9)           -i  instructions per call, as bench/run leaves them
      -m  length of one round (25)        -f  pools of other languages, as bench/rivals/run leaves
      -o  only rows whose name holds          them
          text, and floors                -w  write the tables as Markdown to this file
+                                         -s  write the time series of the overload to this file
 
    It ends with 1 when something was allocated in a measured part or a row did something else than
    it claims. A missed goal is printed, not an error: a shared machine may miss one by noise.
@@ -61,6 +62,11 @@ void *aligned_alloc(size_t alignment, size_t size)
     return __libc_memalign(alignment, size);
 }
 #endif
+
+uint64_t bench_allocations(void)
+{
+    return allocations;
+}
 
 /* What the workers do next; written while they sleep. */
 static struct {
@@ -273,7 +279,8 @@ static void measure(bench_result *results, size_t count, int rounds, double roun
 static size_t take(bench_result *results, bench_group group, const char *only)
 {
     static const bench_row *(*const groups[BENCH_GROUPS])(size_t *) = {
-        bench_floors, bench_rows, bench_rivals, bench_pools, bench_pool_rivals};
+        bench_floors, bench_rows, bench_rivals, bench_pools, bench_pool_rivals, bench_permits,
+        bench_permit_rivals};
     size_t count, taken = 0;
     const bench_row *rows = groups[group](&count);
     for (size_t i = 0; i < count; i++) {
@@ -304,48 +311,80 @@ static void read_instructions(const char *path, bench_result *results, size_t co
     fclose(file);
 }
 
+typedef struct options {
+    const char *only, *counts, *foreign, *markdown, *series;
+    int         rounds, round_ms;
+} options;
+
+static bool read_options(int argc, char **argv, options *chosen)
+{
+    int option;
+    *chosen = (options){.rounds = 9, .round_ms = 25};
+    while ((option = getopt(argc, argv, "r:m:o:i:f:w:s:")) != -1) {
+        switch (option) {
+            case 'r': chosen->rounds = atoi(optarg); break;
+            case 'm': chosen->round_ms = atoi(optarg); break;
+            case 'o': chosen->only = optarg; break;
+            case 'i': chosen->counts = optarg; break;
+            case 'f': chosen->foreign = optarg; break;
+            case 'w': chosen->markdown = optarg; break;
+            case 's': chosen->series = optarg; break;
+            default: return false;
+        }
+    }
+    if (chosen->rounds >= 1 && chosen->round_ms >= 1) return true;
+    fputs("bench: -r and -m need numbers above 0\n", stderr);
+    return false;
+}
+
+static FILE *must_open(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    if (file != NULL) return file;
+    perror(path);
+    exit(1);
+}
+
+/* What is no row. */
+static void measure_notes(const options *chosen, bench_notes *notes, bench_totals *totals)
+{
+    const char *only = chosen->only;
+    if (only == NULL || strstr("pool_handoff", only) != NULL) {
+        notes->handoff_count = bench_hand_off(notes->handoffs, chosen->rounds);
+    }
+    if (only == NULL || strstr("task_pools", only) != NULL) {
+        notes->task_count = bench_run_tasks(notes->tasks, chosen->rounds, &totals->allocations);
+    }
+    if (only == NULL || strstr("overload", only) != NULL) {
+        FILE *series = chosen->series != NULL ? must_open(chosen->series) : NULL;
+        notes->overload_count = bench_run_overload(notes->overloads, &notes->service, series);
+        if (series != NULL) fclose(series);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static bench_result results[BENCH_ROWS_MAX];
-    static bench_pool_notes notes;
-    const char *only = NULL, *counts = NULL, *foreign = NULL, *markdown = NULL;
-    int rounds = 9, round_ms = 25, option;
-    while ((option = getopt(argc, argv, "r:m:o:i:f:w:")) != -1) {
-        switch (option) {
-            case 'r': rounds = atoi(optarg); break;
-            case 'm': round_ms = atoi(optarg); break;
-            case 'o': only = optarg; break;
-            case 'i': counts = optarg; break;
-            case 'f': foreign = optarg; break;
-            case 'w': markdown = optarg; break;
-            default: return 2;
-        }
-    }
-    if (rounds < 1 || round_ms < 1) {
-        fputs("bench: -r and -m need numbers above 0\n", stderr);
-        return 2;
-    }
+    static bench_notes notes;
+    options chosen;
+    if (!read_options(argc, argv, &chosen)) return 2;
     size_t count = 0;
     for (int group = 0; group < BENCH_GROUPS; group++) {
-        count += take(results + count, (bench_group)group, only);
+        count += take(results + count, (bench_group)group, chosen.only);
     }
-    if (counts != NULL) read_instructions(counts, results, count);
+    if (chosen.counts != NULL) read_instructions(chosen.counts, results, count);
 
-    bench_totals totals = {.rounds = rounds, .round_ms = round_ms};
+    bench_totals totals = {.rounds = chosen.rounds, .round_ms = chosen.round_ms};
     start_workers();
-    measure(results, count, rounds, round_ms * 1e6, &totals);
+    measure(results, count, chosen.rounds, chosen.round_ms * 1e6, &totals);
     stop_workers();
-    if (only == NULL || strstr("pool_handoff", only) != NULL) {
-        notes.handoff_count = bench_hand_off(notes.handoffs, rounds);
+    measure_notes(&chosen, &notes, &totals);
+    if (chosen.foreign != NULL) {
+        count += bench_read_foreign(chosen.foreign, results + count, &notes);
     }
-    if (foreign != NULL) count += bench_read_foreign(foreign, results + count, &notes);
     bench_print(stdout, BENCH_WITH_LEAST, results, count, &notes, &totals);
-    if (markdown != NULL) {
-        FILE *file = fopen(markdown, "w");
-        if (file == NULL) {
-            perror(markdown);
-            return 1;
-        }
+    if (chosen.markdown != NULL) {
+        FILE *file = must_open(chosen.markdown);
         bench_print(file, BENCH_MEDIANS, results, count, &notes, &totals);
         fclose(file);
     }

@@ -9,6 +9,7 @@
 
 #include "resilience.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,8 @@ typedef struct bench_row {
     const char *rival;     /* name of the row it must beat at every thread count (NULL: none) */
     int         threads_max; /* measured at up to this many threads (0: 16) */
     bool        stubbed;   /* the instruction counter replaces what it measures by a stub */
+    bool        apart;     /* a rival that does less: shown, but nobody is held to it; one of ours
+                              that does more than its rival: compared, but not judged */
 } bench_row;
 
 /* Each makes its objects ready and returns its rows; the program ends with a message when an
@@ -39,6 +42,8 @@ const bench_row *bench_rows(size_t *count);
 const bench_row *bench_rivals(size_t *count);
 const bench_row *bench_pools(size_t *count);
 const bench_row *bench_pool_rivals(size_t *count); /* those that this machine has */
+const bench_row *bench_permits(size_t *count);
+const bench_row *bench_permit_rivals(size_t *count);
 
 /* The call that is protected: it succeeds and does nothing. It lives in a file of its own and is
    reached through a pointer that the compiler cannot see through: a true indirect call. */
@@ -52,6 +57,12 @@ static inline rsl_fn bench_mixed(uint64_t call)
 {
     return call % BENCH_FAILING == BENCH_FAILING - 1 ? bench_failure : bench_target;
 }
+
+/* Allocations of any kind by this thread; the timing program only. */
+uint64_t bench_allocations(void);
+
+/* Ends the program with a message unless good. */
+void bench_must(bool good, const char *what);
 
 /* Calls of RSL_MALLOC by this thread. */
 extern _Thread_local uint64_t bench_hook_calls;

@@ -70,7 +70,8 @@ static bool count_row(const bench_row *row)
 int main(int argc, char **argv)
 {
     const bench_row *(*const groups[])(size_t *) = {bench_floors, bench_rows, bench_rivals,
-                                                    bench_pools, bench_pool_rivals};
+                                                    bench_pools, bench_pool_rivals,
+                                                    bench_permits, bench_permit_rivals};
     bool good = true;
     start_clock();
     for (size_t group = 0; group < RSL_COUNT(groups); group++) {

@@ -4,6 +4,7 @@
    SPDX-License-Identifier: MIT */
 #define _DEFAULT_SOURCE
 #include "bench.h"
+#include "permits.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 
 /* Each on a cache line of its own, away from the neighbour that is fetched along with it. */
 static _Alignas(128) _Atomic uint64_t line;
+static _Alignas(128) _Atomic uint64_t permits, limited;
 static _Alignas(128) pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local volatile uint64_t own;
 static _Thread_local _Alignas(128) _Atomic uint64_t slot;
@@ -95,6 +97,34 @@ static uint64_t cas_pair(void *subject, uint64_t count)
     return unexpected;
 }
 
+/* A permit on a word that all threads share, without a look at any limit. */
+static uint64_t add_pair(void *subject, uint64_t count)
+{
+    (void)subject;
+    for (uint64_t i = 0; i < count; i++) {
+        atomic_fetch_sub_explicit(&permits, 1, memory_order_acquire);
+        atomic_fetch_add_explicit(&permits, 1, memory_order_release);
+    }
+    return 0;
+}
+
+/* The same with an exact limit: taking has to look first, and so to compare. */
+static uint64_t limited_pair(void *subject, uint64_t count)
+{
+    uint64_t unexpected = 0;
+    (void)subject;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t out = atomic_load_explicit(&limited, memory_order_relaxed);
+        do {
+            unexpected += out >= BENCH_PERMITS_MAX;
+        } while (!atomic_compare_exchange_weak_explicit(&limited, &out, out + 1,
+                                                        memory_order_acquire,
+                                                        memory_order_relaxed));
+        atomic_fetch_sub_explicit(&limited, 1, memory_order_release);
+    }
+    return unexpected;
+}
+
 static uint64_t mutex_pair(void *subject, uint64_t count)
 {
     (void)subject;
@@ -142,6 +172,10 @@ static const bench_row floors[] = {
      .reference = 9.1},
     {.name = "cas_pair", .title = "bare CAS pair: take and give, one word per thread",
      .loop = cas_pair, .threads_max = 64},
+    {.name = "add_pair", .title = "fetch_sub + fetch_add, one shared word", .loop = add_pair,
+     .threads_max = 64},
+    {.name = "limited_pair", .title = "CAS below a limit + fetch_sub, one shared word",
+     .loop = limited_pair, .threads_max = 64},
     {.name = "mutex_pair", .title = "pthread mutex, lock + unlock", .loop = mutex_pair,
      .reference = 16.0},
     {.name = "clock_coarse", .title = "clock_gettime, MONOTONIC_COARSE", .loop = clock_coarse,

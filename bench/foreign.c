@@ -2,9 +2,11 @@
 
        pairs|title|median least|median least|...            one pair for each number of threads
        handoff|title|threads|resources|p50 p99 wait_p99 wait_most handed rate
+       tasks|title|assisted|compiled|rate|rate|p50 p99|...   one rate for 1 and 2 producers, one
+                                                             pair for each scene
        missing|what was left out, and why
 
-   Spans in ns; the last ones as in bench_handoff. Other lines are passed over.
+   Spans in ns; the rest as in bench_handoff and bench_task_result. Other lines are passed over.
 
    SPDX-License-Identifier: MIT */
 #define _DEFAULT_SOURCE
@@ -42,7 +44,24 @@ static bool read_handoff(char **rest, bench_handoff *result)
                   &result->handed, &result->rate) == 8;
 }
 
-size_t bench_read_foreign(const char *path, bench_result *results, bench_pool_notes *notes)
+static bool read_tasks(char **rest, bench_task_result *result)
+{
+    int assisted, compiled;
+    *result = (bench_task_result){0};
+    snprintf(result->title, sizeof result->title, "%s", strsep(rest, "|"));
+    bool whole = *rest != NULL &&
+                 sscanf(*rest, "%d|%d|%lf|%lf|%lf %lf|%lf %lf|%lf %lf", &assisted, &compiled,
+                        &result->rate[0], &result->rate[1], &result->p50[BENCH_IDLE],
+                        &result->p99[BENCH_IDLE], &result->p50[BENCH_RESTED],
+                        &result->p99[BENCH_RESTED], &result->p50[BENCH_LOADED],
+                        &result->p99[BENCH_LOADED]) == 10;
+    if (!whole) return false;
+    result->assisted = assisted != 0;
+    result->compiled = compiled != 0;
+    return true;
+}
+
+size_t bench_read_foreign(const char *path, bench_result *results, bench_notes *notes)
 {
     FILE *file = fopen(path, "r");
     char line[512];
@@ -57,6 +76,8 @@ size_t bench_read_foreign(const char *path, bench_result *results, bench_pool_no
             count += read_pairs(&rest, count, &results[count]);
         } else if (strcmp(kind, "handoff") == 0 && notes->handoff_count < BENCH_HANDOFFS_MAX) {
             notes->handoff_count += read_handoff(&rest, &notes->handoffs[notes->handoff_count]);
+        } else if (strcmp(kind, "tasks") == 0 && notes->task_count < BENCH_TASK_KINDS_MAX) {
+            notes->task_count += read_tasks(&rest, &notes->tasks[notes->task_count]);
         } else if (strcmp(kind, "missing") == 0 && notes->missing_count < BENCH_FOREIGN_MAX) {
             snprintf(notes->missing[notes->missing_count++], sizeof notes->missing[0], "%s", rest);
         }

@@ -19,4 +19,5 @@ static inline void *counted_malloc(size_t size)
 #define RSL_FREE(p)      free(p)
 #define RSL_IMPLEMENTATION
 #include "resilience.h"
+#include "bulkhead.h"
 #include "pool.h"

@@ -40,9 +40,6 @@ typedef struct bench_pool_kind {
 extern const bench_pool_kind  bench_pool_ours;
 extern const bench_pool_kind *const bench_pool_kinds[]; /* the rivals; NULL at the end */
 
-/* Ends the program with a message unless good. */
-void bench_must(bool good, const char *what);
-
 /* How long a resource takes from the hand of one thread to that of the next when there are more
    threads than resources, and what that means for those who wait. All spans in ns. */
 typedef struct bench_handoff {

@@ -16,11 +16,26 @@ typedef struct report {
     bench_style         style;
     const bench_result *results;
     size_t              count;
-    const bench_pool_notes *notes;
+    const bench_notes *notes;
     int                 columns; /* of the table that is being printed or judged */
     double              speed; /* how many times slower this machine is than the goals' one */
-    int                 goals, missed;
+    bench_verdict       verdict;
 } report;
+
+/* Rows that all do the same, ours and rivals', in a table of their own: pools, permits. */
+typedef struct family {
+    bench_group ours, rivals;
+    const char *head;
+    const char *floors[3]; /* shown first; ratios are taken to the first of them */
+    int         enough;    /* up to so many threads all find what they ask for */
+} family;
+
+static const family families[] = {
+    {BENCH_POOLS, BENCH_POOL_RIVALS, "pool of 10, acquire + release", {"cas_pair"},
+     BENCH_RESOURCES},
+    {BENCH_PERMITS, BENCH_PERMIT_RIVALS, "bulkhead of 100, a permit is taken and left",
+     {"cas_pair", "add_pair", "limited_pair"}, 4},
+};
 
 static const bench_result *find(const report *r, const char *name)
 {
@@ -200,69 +215,70 @@ static void print_rivals(const report *r)
     }
 }
 
-static bool is_pool(const bench_result *result)
+static bool is_of(const family *f, const bench_result *result)
 {
-    return result->group == BENCH_POOLS || result->group == BENCH_POOL_RIVALS;
+    return result->group == f->ours || result->group == f->rivals;
 }
 
-/* Is it the rival of certain rows alone? */
-static bool is_named(const report *r, const bench_result *rival)
+/* Is it the rival of certain rows alone, or of none? */
+static bool is_apart(const report *r, const bench_result *rival)
 {
     for (size_t i = 0; i < r->count; i++) {
         const char *name = r->results[i].row->rival;
         if (name != NULL && strcmp(name, rival->row->name) == 0) return true;
     }
-    return false;
+    return rival->row->apart;
 }
 
 /* The quickest of all at this number of threads, in whatever language; NULL: none was measured. */
-static const bench_result *best_rival(const report *r, int column)
+static const bench_result *best_rival(const report *r, const family *f, int column)
 {
     const bench_result *best = NULL;
     for (size_t i = 0; i < r->count; i++) {
         const bench_result *result = &r->results[i];
-        if (result->group != BENCH_POOL_RIVALS || is_named(r, result)) continue;
+        if (result->group != f->rivals || is_apart(r, result)) continue;
         if (best == NULL || figure(result, column) < figure(best, column)) best = result;
     }
     return best;
 }
 
-/* Whom a row must beat: the rival that it names, for that one has the same callbacks, else all. */
-static const bench_result *pool_rival(const report *r, const bench_result *result, int column)
+/* Whom a row must beat: the rival that it names, for that one does the same work, else all. */
+static const bench_result *family_rival(const report *r, const family *f,
+                                        const bench_result *result, int column)
 {
     const bench_result *named = result->row->rival ? find(r, result->row->rival) : NULL;
-    return named != NULL ? named : best_rival(r, column);
+    return named != NULL ? named : best_rival(r, f, column);
 }
 
-static void print_pool_ratios(const report *r)
+static void print_family_ratios(const report *r, const family *f)
 {
     print_head(r, "times the bare CAS pair", "", "");
-    const bench_result *floor = find(r, "cas_pair");
+    const bench_result *floor = find(r, f->floors[0]);
     for (size_t i = 0; i < r->count; i++) {
         const bench_result *result = &r->results[i];
-        if (!is_pool(result)) continue;
+        if (!is_of(f, result)) continue;
         fprintf(r->out, "| %-52s |", result->row->title);
         for (int column = 0; column < r->columns; column++) {
             fprintf(r->out, " %11.1f |", figure(result, column) / figure(floor, column));
         }
         fputs("\n", r->out);
     }
-    if (best_rival(r, 0) == NULL) return;
+    if (best_rival(r, f, 0) == NULL) return;
 
     print_head(r, "times faster than the fastest rival with the same", "", "");
     for (size_t i = 0; i < r->count; i++) {
         const bench_result *result = &r->results[i];
-        if (result->group != BENCH_POOLS) continue;
+        if (result->group != f->ours) continue;
         fprintf(r->out, "| %-52s |", result->row->title);
         for (int column = 0; column < r->columns; column++) {
-            double rival = figure(pool_rival(r, result, column), column);
+            double rival = figure(family_rival(r, f, result, column), column);
             fprintf(r->out, " %11.1f |", rival / figure(result, column));
         }
         fputs("\n", r->out);
     }
     fputs("\nFastest rivals:", r->out);
     for (int column = 0; column < r->columns; column++) {
-        const bench_result *rival = best_rival(r, column);
+        const bench_result *rival = best_rival(r, f, column);
         fprintf(r->out, "%s %d thread%s %s (%.1f ns)", column == 0 ? "" : ",",
                 bench_columns[column], column == 0 ? "" : "s", rival->row->title,
                 figure(rival, column));
@@ -270,24 +286,30 @@ static void print_pool_ratios(const report *r)
     fputs(".\n", r->out);
 }
 
-static void print_pools(const report *r)
+static void print_family_row(const report *r, const bench_result *result)
 {
-    print_head(r, "pool of 10, acquire + release", " instr. | alloc. |", "-------:|-------:|");
+    print_times(r, result);
+    print_instructions(r, result);
+    if (result->operations == 0) {
+        fprintf(r->out, " %6s |\n", "-");
+    } else {
+        fprintf(r->out, " %6.2f |\n", (double)result->allocations / (double)result->operations);
+    }
+}
+
+static void print_family(const report *r, const family *f)
+{
+    if (!has(r, f->ours) && !has(r, f->rivals)) return;
+    print_head(r, f->head, " instr. | alloc. |", "-------:|-------:|");
+    for (size_t i = 0; i < RSL_COUNT(f->floors) && f->floors[i] != NULL; i++) {
+        print_family_row(r, find(r, f->floors[i]));
+    }
     for (size_t i = 0; i < r->count; i++) {
-        const bench_result *result = &r->results[i];
-        if (!is_pool(result) && strcmp(result->row->name, "cas_pair") != 0) continue;
-        print_times(r, result);
-        print_instructions(r, result);
-        if (result->operations == 0) {
-            fprintf(r->out, " %6s |\n", "-");
-        } else {
-            fprintf(r->out, " %6.2f |\n",
-                    (double)result->allocations / (double)result->operations);
-        }
+        if (is_of(f, &r->results[i])) print_family_row(r, &r->results[i]);
     }
     report ratios = *r;
     ratios.style = BENCH_RATIOS;
-    print_pool_ratios(&ratios);
+    print_family_ratios(&ratios, f);
 }
 
 static void print_handoffs(const report *r)
@@ -314,9 +336,9 @@ static void print_handoffs(const report *r)
 static void judge(report *r, const bench_result *result, int column, double allowed,
                   const char *what)
 {
-    r->goals++;
+    r->verdict.goals++;
     if (figure(result, column) <= allowed) return;
-    r->missed++;
+    r->verdict.missed++;
     fprintf(r->out, "- missed: %s, %d thread%s: %.1f ns, %s %.1f ns\n", result->row->title,
             bench_columns[column], column == 0 ? "" : "s", figure(result, column), what, allowed);
 }
@@ -336,22 +358,24 @@ static void judge_calls(report *r)
     }
 }
 
-static void judge_pools(report *r)
+static void judge_family(report *r, const family *f)
 {
     for (size_t i = 0; i < r->count; i++) {
         const bench_result *result = &r->results[i];
         const bench_row *row = result->row;
-        if (result->group != BENCH_POOLS) continue;
+        if (result->group != f->ours) continue;
         if (row->floors_max > 0) {
             judge(r, result, 0, row->floors_max * floor_of(r, row, 0), "goal here");
         }
+        if (row->goal > 0) judge(r, result, 0, row->goal * r->speed, "goal here");
         for (int column = 0; column < r->columns; column++) {
-            bool enough = bench_columns[column] <= BENCH_RESOURCES;
+            bool enough = bench_columns[column] <= f->enough;
             if (column > 0 && row->goal_many > 0 && enough) {
                 judge(r, result, column, row->goal_many * r->speed, "goal here");
             }
-            const bench_result *rival = pool_rival(r, result, column);
-            if (rival != NULL) judge(r, result, column, figure(rival, column), rival->row->title);
+            const bench_result *rival = family_rival(r, f, result, column);
+            if (rival == NULL || row->apart) continue;
+            judge(r, result, column, figure(rival, column), rival->row->title);
         }
     }
 }
@@ -362,8 +386,10 @@ static void print_verdict(report *r)
     r->columns = BENCH_CALL_COLUMNS;
     judge_calls(r);
     r->columns = BENCH_COLUMNS;
-    judge_pools(r);
-    fprintf(r->out, "- goals met: %d of %d\n", r->goals - r->missed, r->goals);
+    for (size_t i = 0; i < RSL_COUNT(families); i++) judge_family(r, &families[i]);
+    bench_judge_tasks(r->out, r->notes, r->speed, &r->verdict);
+    fprintf(r->out, "- goals met: %d of %d\n", r->verdict.goals - r->verdict.missed,
+            r->verdict.goals);
     for (size_t i = 0; i < r->notes->missing_count; i++) {
         fprintf(r->out, "- left out: %s\n", r->notes->missing[i]);
     }
@@ -389,7 +415,7 @@ static void print_machine(const report *r, const bench_totals *totals)
 }
 
 void bench_print(FILE *out, bench_style style, const bench_result *results, size_t count,
-                 const bench_pool_notes *notes, const bench_totals *totals)
+                 const bench_notes *notes, const bench_totals *totals)
 {
     report r = {.out = out, .style = style, .results = results, .count = count, .notes = notes};
     r.speed = machine_speed(&r);
@@ -399,8 +425,10 @@ void bench_print(FILE *out, bench_style style, const bench_result *results, size
     if (has(&r, BENCH_OURS)) print_ours(&r);
     if (has(&r, BENCH_RIVALS)) print_rivals(&r);
     r.columns = BENCH_COLUMNS;
-    if (has(&r, BENCH_POOLS) || has(&r, BENCH_POOL_RIVALS)) print_pools(&r);
+    print_family(&r, &families[0]);
     if (notes->handoff_count > 0) print_handoffs(&r);
+    print_family(&r, &families[1]);
+    bench_print_tasks(out, notes);
     print_verdict(&r);
     fprintf(out, "- allocations in %.0f million measured calls: %llu (through RSL_MALLOC: %llu)\n",
             (double)totals->operations / 1e6, (unsigned long long)totals->allocations,

@@ -4,6 +4,7 @@
 #define _DEFAULT_SOURCE
 #include "bench.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ static shared_breaker open_one, half_open, in_policy;
 static shared_retry plain_retry, budget_retry, policy_retry;
 static _Alignas(128) rsl_retry_budget budget;
 static rsl_timeout total;
+static rsl_workers *busy;
 
 /* Two layers as users write them. The first tells the engine that it needs no time when left. */
 static int enter_timeless(void *self, rsl_execution *e, rsl_slot *slot)
@@ -159,6 +161,38 @@ static uint64_t step_policy(void *subject, uint64_t count)
     return unexpected;
 }
 
+/* The workers' only thread is at work: who waits for a task finds it queued, and runs it. */
+static uint64_t run_own_task(void *subject, uint64_t count)
+{
+    rsl_workers *workers = *(rsl_workers **)subject;
+    rsl_task task = {0};
+    uint64_t unexpected = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        int result = 1;
+        if (rsl_workers_submit(workers, NULL, bench_target, NULL, &task) != RSL_OK) {
+            unexpected++;
+            continue;
+        }
+        unexpected += rsl_task_wait(&task, NULL, &result) != RSL_OK || result != 0;
+    }
+    return unexpected;
+}
+
+static uint64_t cancel_own_task(void *subject, uint64_t count)
+{
+    rsl_workers *workers = *(rsl_workers **)subject;
+    rsl_task task = {0};
+    uint64_t unexpected = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (rsl_workers_submit(workers, NULL, bench_target, NULL, &task) != RSL_OK) {
+            unexpected++;
+            continue;
+        }
+        unexpected += rsl_task_cancel(&task) != RSL_OK;
+    }
+    return unexpected;
+}
+
 static void must(int status, const char *what)
 {
     if (status == RSL_OK) return;
@@ -210,6 +244,27 @@ static void prepare_policies(void)
     timeless_policy = built;
     built.layers[3].type = &timed_layer;
     timed_policy = built;
+}
+
+static int never_end(const rsl_ctx *ctx, void *arg)
+{
+    sem_t never;
+    (void)ctx;
+    sem_post(arg);
+    sem_init(&never, 0, 0);
+    while (sem_wait(&never) != 0) continue;
+    return 0;
+}
+
+static void prepare_workers(void)
+{
+    static rsl_task task;
+    rsl_workers_config config = {.threads_max = 1};
+    sem_t running;
+    sem_init(&running, 0, 0);
+    must(rsl_workers_open(&busy, &config), "workers");
+    must(rsl_workers_submit(busy, NULL, never_end, &running, &task), "a task");
+    while (sem_wait(&running) != 0) continue;
 }
 
 #define BREAKER(window, variant) &breakers[(window) - RSL_WINDOW_CONSECUTIVE][variant].breaker
@@ -286,6 +341,12 @@ static const bench_row rows[] = {
      .parts = {"bare_call", "clock_precise"}},
     {.name = "policy_run_timed", .title = "policy of 4, rsl_run, two clock reads",
      .loop = run_policy, .subject = &timed_policy, .parts = TWO_READS},
+
+    {.name = "task_assisted", .title = "workers, submit + wait, run by who waits",
+     .loop = run_own_task, .subject = &busy, .goal = 250.0, .goal_many = 250.0,
+     .parts = {"bare_call"}},
+    {.name = "task_canceled", .title = "workers, submit + cancel", .loop = cancel_own_task,
+     .subject = &busy, .goal_many = 250.0, .parts = {"bare_call"}},
 };
 
 const bench_row *bench_rows(size_t *count)
@@ -293,6 +354,7 @@ const bench_row *bench_rows(size_t *count)
     prepare_retries();
     prepare_breakers();
     prepare_policies();
+    prepare_workers();
     *count = RSL_COUNT(rows);
     return rows;
 }
