@@ -3547,7 +3547,8 @@ static bool rsl_worker_spin_(rsl_workers *w)
 {
     for (uint32_t spins = RSL_WORKERS_SPINS_; spins > 0; spins--) {
         if (rsl_workers_have_tasks_(w)) return true;
-        rsl_relax_();
+        if (spins % 16 == 0) rsl_pause_(0); /* who submits may need our processor */
+        else rsl_relax_();
     }
     return false;
 }
@@ -3578,7 +3579,6 @@ static void rsl_worker_live_(void *arg)
         } else if (fresh || !rsl_worker_spin_(w)) {
             if (!rsl_worker_idle_(w, worker)) return;
             fresh = true;
-
         }
     }
 }
