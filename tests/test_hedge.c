@@ -32,6 +32,7 @@ typedef enum deed {
     GATED,      /* until the gate opens; cancelling does not help */
     OPENS,      /* the gate, and returns */
     LAST,       /* when all others have ended */
+    BEHIND,     /* when the second and the third have been and gone */
     EXITS       /* ends its thread */
 } deed;
 
@@ -130,6 +131,10 @@ static int work(const rsl_ctx *ctx, void *arg)
         rsl_pause_(RSL_US(20));
     }
     while (what == LAST && attempts_out(j->hedge) > 1) {
+        rsl_pause_(RSL_US(20));
+    }
+    while (what == BEHIND && (!atomic_load(&j->ended[2]) || !atomic_load(&j->ended[3]) ||
+                              attempts_out(j->hedge) > 1)) {
         rsl_pause_(RSL_US(20));
     }
     if (what == OPENS) {
@@ -429,7 +434,7 @@ static void of_two_that_succeed_the_first_wins(void **state)
     (void)state;
     rig r;
     rig_start(&r, (rsl_hedge_config){.attempts_max = 3, .delay = RSL_NONE});
-    r.j.deeds[1] = LAST;
+    r.j.deeds[1] = BEHIND;
     r.j.deeds[2] = GATED; /* until the caller sleeps, or all are started */
     r.j.deeds[3] = OPENS;
     r.j.results[3] = FAILURE;
