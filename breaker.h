@@ -1260,6 +1260,14 @@ static inline void rsl_park_post_(void *word)
     rsl_lock_drop_(&parker->lock);
 }
 
+/* A waiter whose wake posts to this word, for a thread that sleeps there. */
+static inline void rsl_waiter_park_(rsl_waiter *waiter, rsl_word_ *word)
+{
+    memset(waiter, 0, sizeof *waiter);
+    waiter->wake = rsl_park_post_;
+    waiter->user = word;
+}
+
 /* Sleeps until posted or until the real time `until`; one thread at a time per word. A post that
    came before counts. */
 static inline void rsl_park_wait_(rsl_word_ *word, rsl_time until)
@@ -1449,9 +1457,7 @@ static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rs
         injected->sleep_until(injected->user, until);
     } else {
         rsl_waiter listener;
-        memset(&listener, 0, sizeof listener);
-        listener.wake = rsl_park_post_;
-        listener.user = word;
+        rsl_waiter_park_(&listener, word);
         bool listening = ctx->cancel != NULL && rsl_cancel_listen_(ctx->cancel, &listener);
         if (injected != NULL && until != RSL_FOREVER)
             until = rsl_clock_real_() + RSL_MS(1); /* a clock that others move: look again soon */

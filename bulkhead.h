@@ -1428,6 +1428,14 @@ static inline void rsl_park_post_(void *word)
     rsl_lock_drop_(&parker->lock);
 }
 
+/* A waiter whose wake posts to this word, for a thread that sleeps there. */
+static inline void rsl_waiter_park_(rsl_waiter *waiter, rsl_word_ *word)
+{
+    memset(waiter, 0, sizeof *waiter);
+    waiter->wake = rsl_park_post_;
+    waiter->user = word;
+}
+
 /* Sleeps until posted or until the real time `until`; one thread at a time per word. A post that
    came before counts. */
 static inline void rsl_park_wait_(rsl_word_ *word, rsl_time until)
@@ -1617,9 +1625,7 @@ static inline void rsl_ctx_sleep_(const rsl_ctx *ctx, const rsl_clock *clock, rs
         injected->sleep_until(injected->user, until);
     } else {
         rsl_waiter listener;
-        memset(&listener, 0, sizeof listener);
-        listener.wake = rsl_park_post_;
-        listener.user = word;
+        rsl_waiter_park_(&listener, word);
         bool listening = ctx->cancel != NULL && rsl_cancel_listen_(ctx->cancel, &listener);
         if (injected != NULL && until != RSL_FOREVER)
             until = rsl_clock_real_() + RSL_MS(1); /* a clock that others move: look again soon */
@@ -2442,9 +2448,7 @@ RSL_NOINLINE_ int rsl_bulkhead_enter_slowly_(rsl_bulkhead *b, const rsl_ctx *ctx
     } else if (status != RSL_OK && waits) {
         rsl_waiter waiter;
         rsl_word_ park = 0;
-        memset(&waiter, 0, sizeof waiter);
-        waiter.wake = rsl_park_post_;
-        waiter.user = &park;
+        rsl_waiter_park_(&waiter, &park);
         rsl_time now = rsl_clock_now_(&b->config_.clock);
         status = rsl_bulkhead_line_up_(b, &waiter, ctx->priority, now);
         if (status == RSL_WAIT) {
@@ -3849,9 +3853,7 @@ static int rsl_workers_await_room_(rsl_workers *w, const rsl_ctx *ctx, rsl_task 
     rsl_word_ park = 0;
     for (bool told = false;;) {
         rsl_waiter waiter;
-        memset(&waiter, 0, sizeof waiter);
-        waiter.wake = rsl_park_post_;
-        waiter.user = &park;
+        rsl_waiter_park_(&waiter, &park);
         rsl_lock_take_(&w->lock);
         rsl_waiters_push_(&w->room, &waiter);
         if (told) rsl_waiters_lead_(&w->room, &waiter); /* its turn is not over */
@@ -3894,7 +3896,7 @@ RSL_NOINLINE_ int rsl_workers_overflow_(rsl_workers *w, const rsl_ctx *ctx, rsl_
         rsl_worker_seeks_room_(w, me, false);
     }
     rsl_workers_depart_(w);
-    errno = saved;
+    if (status != RSL_ESYS) errno = saved;
     return status;
 }
 
@@ -4243,9 +4245,7 @@ static int rsl_workers_await_end_(rsl_workers *w, const rsl_ctx *ctx)
     rsl_time until = ctx->deadline != 0 ? ctx->deadline : RSL_FOREVER;
     rsl_word_ park = 0;
     rsl_waiter waiter;
-    memset(&waiter, 0, sizeof waiter);
-    waiter.wake = rsl_park_post_;
-    waiter.user = &park;
+    rsl_waiter_park_(&waiter, &park);
     rsl_lock_take_(&w->lock);
     uint64_t guests = rsl_load_relaxed_(&w->guests);
     while (!rsl_cas_strict_(&w->guests, &guests, guests | RSL_GUESTS_DRAINING_)) continue;
