@@ -581,9 +581,10 @@ RSL_API int rsl_pool_resume(rsl_pool *pool);
 
 /* What the pool's threads do otherwise: makes what is wanted (unless create is NULL), destroys
    what is idle or old, keeps alive, reports leaks, adapts the size. Returns when it wants to be
-   called again, on the pool's clock; RSL_FOREVER: not before something else happens. Runs the
-   callbacks; blocks as they do. From any thread, also of a pool that has its own. NULL:
-   RSL_FOREVER. */
+   called again, on the pool's clock: a time that has come if a creation is wanted by now that it
+   did not make, so ask rsl_pool_wanted each time before it. RSL_FOREVER: not before something else
+   happens. Runs the callbacks; blocks as they do. From any thread, also of a pool that has its own.
+   NULL: RSL_FOREVER. */
 RSL_API rsl_time rsl_pool_maintain(rsl_pool *pool);
 
 typedef struct rsl_pool_stats {
@@ -2268,6 +2269,29 @@ static inline void rsl_map_del_(rsl_map_ *map, const char *key)
     char *stored = map->items[at].key;
     rsl_map_stb_delete_(map->items, stored);
     RSL_FREE(stored);
+}
+
+/* ---- growable arrays: those of stb_ds, but that a failed allocation is told. Their length is
+   the owner's business. ---- */
+
+/* Room for `count` items of `size` bytes. NULL: no memory, and the array, which may be NULL for
+   none, is as it was; else it stands where this says. */
+static inline void *rsl_array_grow_(void *array, size_t size, size_t count)
+{
+    rsl_stb_array_header_ *header = NULL;
+    if (array != NULL) header = (rsl_stb_array_header_ *)array - 1;
+    if (header != NULL && count <= header->capacity) return array;
+    size_t capacity = header != NULL && count < 2 * header->capacity ? 2 * header->capacity : count;
+    void *wider = rsl_stb_arrgrowf_(NULL, size, 0, capacity);
+    if (wider == NULL || header == NULL) return wider;
+    memcpy(wider, array, header->capacity * size);
+    RSL_FREE(header);
+    return wider;
+}
+
+static inline void rsl_array_free_(void *array)
+{
+    if (array != NULL) RSL_FREE((rsl_stb_array_header_ *)array - 1);
 }
 #pragma GCC diagnostic pop
 #endif /* RSL_NO_MAP_ */
@@ -4495,6 +4519,7 @@ rsl_time rsl_pool_maintain(rsl_pool *pool)
     rsl_pool_news_ news;
     if (pool == NULL) return RSL_FOREVER;
     rsl_pool_call_begin_(pool);
+    rsl_time from = rsl_clock_now_(&pool->config.clock);
     for (uint32_t i = 0; rsl_pool_creates_(pool) && i < RSL_POOL_SIZE_MAX_; i++) {
         rsl_pool_task_ task = rsl_pool_work_(pool, &rsl_ctx_unlimited_, NULL);
         if (task != RSL_POOL_CREATE_ && task != RSL_POOL_EVICT_) break;
@@ -4502,7 +4527,10 @@ rsl_time rsl_pool_maintain(rsl_pool *pool)
     rsl_time due = rsl_pool_sweep_(pool);
     rsl_pool_lock_(pool, &news);
     rsl_pool_wish_ wish = rsl_pool_wish_of_(pool, news.now);
-    if (wish.wanted && wish.at > news.now) due = rsl_pool_sooner_(due, wish.at);
+    /* Due since it was looked for, or because of the sweep: nothing else would tell. */
+    bool unseen = wish.at > from || !rsl_pool_is_full_(pool);
+    if (wish.wanted && unseen)
+        due = rsl_pool_sooner_(due, wish.at > news.now ? wish.at : news.now);
     rsl_pool_unlock_(pool, &news);
     rsl_pool_call_end_(pool);
     return due;

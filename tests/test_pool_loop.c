@@ -791,6 +791,105 @@ static void maintaining_early_does_not_try_early(void **unused)
     rig_end(&r);
 }
 
+/* Time passes by being looked at, as it does in life: it is later at each reading. */
+static rsl_time ticking_now(void *user)
+{
+    virtual_clock *clock = user;
+    return clock->now++;
+}
+
+static void rig_start_ticking(rig *r, rsl_pool_config config, bool by_tickets)
+{
+    rig_clear(r);
+    config = rig_config(r, config);
+    config.acquire_timeout = RSL_FOREVER;
+    config.clock.now = ticking_now;
+    if (by_tickets) {
+        config.create = NULL;
+    }
+    rig_open(r, &config);
+}
+
+/* The retry falls due after the look that came too early for it, and before maintain says when to
+   look again: whichever reading of the clock it falls between. */
+static void a_retry_that_falls_due_while_a_loop_looks_is_not_forgotten(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start_ticking(&r, sized(1), true);
+    guest g;
+    guest_wait(&r, &g, RSL_SEC(10000));
+    rsl_creation ticket;
+    int early = 0;
+    for (int before = 0; before < 40; before++) {
+        assert_int_equal(rsl_pool_wanted(r.pool, &ticket), RSL_OK);
+        assert_int_equal(rsl_pool_supply(r.pool, &ticket, 9, NULL), RSL_OK);
+        rsl_time due = rsl_pool_maintain(r.pool);
+        assert_true(due > r.clock.now && due < RSL_FOREVER);
+        r.clock.now = due - before;
+        if (rsl_pool_wanted(r.pool, &ticket) == RSL_OK) {
+            assert_int_equal(rsl_pool_supply(r.pool, &ticket, 9, NULL), RSL_OK);
+        } else {
+            rsl_time next = rsl_pool_maintain(r.pool);
+            assert_true(next <= due || next <= r.clock.now);
+            early++;
+        }
+        r.clock.now += RSL_SEC(10);
+    }
+    assert_in_range(early, 30, 39);
+    supply_one(&r);
+    expect_served(&r, &g);
+    give(&r, &g.lease);
+    rig_end(&r);
+}
+
+static void a_retry_that_falls_due_within_maintain_is_not_forgotten(void **unused)
+{
+    (void)unused;
+    rig r;
+    rig_start_ticking(&r, sized(1), false);
+    atomic_store(&r.factory.fail_with, -5);
+    guest g;
+    guest_wait(&r, &g, RSL_SEC(10000));
+    int early = 0;
+    for (int before = 0; before < 40; before++) {
+        r.clock.now += RSL_SEC(10);
+        rsl_time due = rsl_pool_maintain(r.pool);
+        assert_true(due > r.clock.now && due < RSL_FOREVER);
+        int tries = atomic_load(&r.factory.failed);
+        r.clock.now = due - before;
+        rsl_time next = rsl_pool_maintain(r.pool);
+        if (atomic_load(&r.factory.failed) == tries) {
+            assert_true(next <= due || next <= r.clock.now);
+            early++;
+        }
+    }
+    assert_in_range(early, 20, 39);
+    atomic_store(&r.factory.fail_with, 0);
+    r.clock.now += RSL_SEC(10);
+    (void)rsl_pool_maintain(r.pool);
+    expect_served(&r, &g);
+    give(&r, &g.lease);
+    rig_end(&r);
+}
+
+static void maintain_that_closes_one_of_too_few_asks_to_be_called_again(void **unused)
+{
+    (void)unused;
+    rig r;
+    rsl_pool_config config = {.size_min = 1, .size_max = 2, .lifetime_max = RSL_SEC(10),
+                              .lifetime_jitter = RSL_NONE};
+    rig_start_by_tickets(&r, config);
+    supply_one(&r);
+    rsl_creation ticket;
+    r.clock.now += RSL_SEC(10);
+    assert_int_equal(rsl_pool_wanted(r.pool, &ticket), RSL_WAIT);
+    assert_true(rsl_pool_maintain(r.pool) == r.clock.now);
+    supply_one(&r);
+    assert_true(rsl_pool_maintain(r.pool) > r.clock.now);
+    rig_end(&r);
+}
+
 /* Size 2, the creator is blocked until six queue, then fails: six errors, nobody asleep. */
 static void six_who_queued_for_a_creation_that_fails_get_six_errors(void **unused)
 {
@@ -1672,6 +1771,9 @@ int main(void)
         cmocka_unit_test(waiters_of_a_failed_creation_keep_waiting_and_a_retry_serves_them),
         cmocka_unit_test(following_maintain_tries_creation_at_its_times_and_not_in_between),
         cmocka_unit_test(maintaining_early_does_not_try_early),
+        cmocka_unit_test(a_retry_that_falls_due_while_a_loop_looks_is_not_forgotten),
+        cmocka_unit_test(a_retry_that_falls_due_within_maintain_is_not_forgotten),
+        cmocka_unit_test(maintain_that_closes_one_of_too_few_asks_to_be_called_again),
         cmocka_unit_test(six_who_queued_for_a_creation_that_fails_get_six_errors),
         cmocka_unit_test(who_came_after_the_failure_just_times_out),
         cmocka_unit_test(a_ticket_is_there_for_each_waiter_without_a_creation),
