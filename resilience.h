@@ -2237,6 +2237,29 @@ static inline void rsl_map_del_(rsl_map_ *map, const char *key)
     rsl_map_stb_delete_(map->items, stored);
     RSL_FREE(stored);
 }
+
+/* ---- growable arrays: those of stb_ds, but that a failed allocation is told. Their length is
+   the owner's business. ---- */
+
+/* Room for `count` items of `size` bytes. NULL: no memory, and the array, which may be NULL for
+   none, is as it was; else it stands where this says. */
+static inline void *rsl_array_grow_(void *array, size_t size, size_t count)
+{
+    rsl_stb_array_header_ *header = NULL;
+    if (array != NULL) header = (rsl_stb_array_header_ *)array - 1;
+    if (header != NULL && count <= header->capacity) return array;
+    size_t capacity = header != NULL && count < 2 * header->capacity ? 2 * header->capacity : count;
+    void *wider = rsl_stb_arrgrowf_(NULL, size, 0, capacity);
+    if (wider == NULL || header == NULL) return wider;
+    memcpy(wider, array, header->capacity * size);
+    RSL_FREE(header);
+    return wider;
+}
+
+static inline void rsl_array_free_(void *array)
+{
+    if (array != NULL) RSL_FREE((rsl_stb_array_header_ *)array - 1);
+}
 #pragma GCC diagnostic pop
 #endif /* RSL_NO_MAP_ */
 #endif /* RSL_MAP_IMPLEMENTED_ */
