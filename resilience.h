@@ -2248,7 +2248,8 @@ static inline void *rsl_array_grow_(void *array, size_t size, size_t count)
     rsl_stb_array_header_ *header = NULL;
     if (array != NULL) header = (rsl_stb_array_header_ *)array - 1;
     if (header != NULL && count <= header->capacity) return array;
-    size_t capacity = header != NULL && count < 2 * header->capacity ? 2 * header->capacity : count;
+    size_t capacity = count;
+    if (header != NULL && count < 2 * header->capacity) capacity = 2 * header->capacity;
     void *wider = rsl_stb_arrgrowf_(NULL, size, 0, capacity);
     if (wider == NULL || header == NULL) return wider;
     memcpy(wider, array, header->capacity * size);
