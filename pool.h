@@ -583,8 +583,8 @@ RSL_API int rsl_pool_resume(rsl_pool *pool);
    what is idle or old, keeps alive, reports leaks, adapts the size. Returns when it wants to be
    called again, on the pool's clock: a time that has come if a creation is wanted by now that it
    did not make, so ask rsl_pool_wanted each time before it. RSL_FOREVER: not before something else
-   happens. Runs the callbacks; blocks as they do. From any thread, also of a pool that has its own.
-   NULL: RSL_FOREVER. */
+   happens. Runs the callbacks; blocks as they do. From any thread, also of a pool that has its
+   own. NULL: RSL_FOREVER. */
 RSL_API rsl_time rsl_pool_maintain(rsl_pool *pool);
 
 typedef struct rsl_pool_stats {
