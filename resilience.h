@@ -356,6 +356,7 @@ static inline void rsl_execution_timeless(rsl_execution *execution)
 #include "bulkhead.h"
 #include "pool.h"
 #include "retry.h"
+#include "saga.h"
 
 #define RSL_VERSION "0.1.0"
 
