@@ -526,7 +526,8 @@ typedef struct rsl_sagas_config {
                                    forgotten first; RSL_UNLIMITED allowed (65536) */
     bool        caller_works;   /* no threads: all is done in rsl_sagas_work and _wait (false) */
     bool        salvage;        /* of a corrupt journal, take what is whole: sagas with a hole in
-                                   their log are parked (false: refused with RSL_ECORRUPT) */
+                                   their log are parked, new ids begin 2^32 higher, the file is
+                                   kept as journal.damaged (false: refused with RSL_ECORRUPT) */
     /* Runs fn(NULL, arg) once, soon, in a thread of one's own; rsl_workers_submit fits behind it.
        task: task_size bytes for its use, zeroed before their first one, aligned to 64. Anything
        but RSL_OK: refused, and asked again a little later. (The runtime's own threads.) */
@@ -812,9 +813,9 @@ typedef struct rsl_saga_journal_report {
 } rsl_saga_journal_report;
 
 /* Reads the journal of a folder and checks every byte; changes nothing, takes no lock: of a
-   journal in use the end may look torn. visit (may be NULL) gets each whole record, those behind
-   damage too. RSL_OK: report (not NULL) says what was found; else as rsl_sagas_open, error (size
-   bytes, may be NULL) gets a sentence. */
+   journal in use the end may look torn, or, rarely, damaged: then read again. visit (may be NULL)
+   gets each whole record, those behind damage too. RSL_OK: report (not NULL) says what was found;
+   else as rsl_sagas_open, error (size bytes, may be NULL) gets a sentence. */
 RSL_API int rsl_saga_journal_read(const char *path, rsl_saga_journal_report *report,
                                   int (*visit)(void *user, const rsl_saga_record *record),
                                   void *user, char *error, size_t size);
