@@ -125,8 +125,10 @@ static void yard_end(yard *y)
     assert_true(support_live() == y->live);
 }
 
+/* The pool may still have in hand what its guests gave back. */
 static void yard_expect_sound(yard *y)
 {
+    EVENTUALLY(stats_of_pool(y->pool).idle == stats_of_pool(y->pool).open);
     rsl_pool_stats stats = stats_of_pool(y->pool);
     assert_int_equal(stats.in_use, 0);
     assert_int_equal(stats.waiting, 0);
@@ -364,15 +366,18 @@ static void no_more_creations_run_at_once_than_allowed(void **unused)
     rsl_pool_config config = {.size_max = 8, .creating_max = 2};
     yard_start(&y, config);
     atomic_store(&y.closed, 1);
+    rsl_time began = rsl_now();
     customer c[6];
     memset(c, 0, sizeof(c));
     for (int i = 0; i < 6; i++) {
         customer_come(&c[i], &y, RSL_SEC(20));
     }
     EVENTUALLY(stats_of_pool(y.pool).waiting == 6);
-    EVENTUALLY(atomic_load(&y.at_gate) == 2);
+    EVENTUALLY(atomic_load(&y.at_gate) >= 2);
     nap(RSL_MS(10));
-    assert_int_equal(atomic_load(&y.at_gate), 2);
+    /* One that is out for a second is taken as stuck, and lets one more begin. */
+    int stuck = rsl_now() - began > RSL_MS(900);
+    assert_in_range(atomic_load(&y.at_gate), 2, 2 + stuck);
     atomic_store(&y.closed, 0);
     for (int i = 0; i < 6; i++) {
         customer_go(&c[i]);
@@ -382,19 +387,21 @@ static void no_more_creations_run_at_once_than_allowed(void **unused)
     yard_end(&y);
 }
 
-/* Size 2, the creator blocked until six acquirers queue, then errors: six errors, no sleeper. */
+/* Size 2, the creator blocked until six acquirers queue, then errors: six errors, no sleeper. The
+   next creation would come too late for all of them, however slowly they came. */
 static void six_who_wait_for_a_creation_that_fails_get_six_errors(void **unused)
 {
     (void)unused;
     yard y;
-    yard_start_sized(&y, 2);
+    rsl_pool_config config = {.size_max = 2, .create_backoff = RSL_SEC(100)};
+    yard_start(&y, config);
     atomic_store(&y.closed, 1);
     customer c[6];
     memset(c, 0, sizeof(c));
     for (uint32_t i = 0; i < 6; i++) {
-        customer_queue(&c[i], &y, RSL_MS(700), i + 1);
+        customer_queue(&c[i], &y, RSL_SEC(20), i + 1);
     }
-    EVENTUALLY(atomic_load(&y.at_gate) == 1);
+    EVENTUALLY(atomic_load(&y.at_gate) >= 1); /* 2: the first is out for so long as to be stuck */
     atomic_store(&y.factory.fail_with, -77);
     atomic_store(&y.closed, 0);
     for (int i = 0; i < 6; i++) {
