@@ -513,7 +513,9 @@ typedef enum rsl_saga_verb {
 /* Zero means the default in brackets. */
 typedef struct rsl_sagas_config {
     const char *path;           /* folder of the file journal, made if it is not there; or */
-    const rsl_saga_store *store;/* a store of one's own, copied; one of both is required */
+    const rsl_saga_store *store;/* a store of one's own, copied; open closes it too if it fails,
+                                   unless rsl_sagas_config_check has a reason; one of both is
+                                   required */
     uint32_t    threads;        /* steps run at once, 1..1024 (2) */
     uint32_t    live_max;       /* sagas not ended, 1..16777216 (65536) */
     size_t      payload_max;    /* bytes of a payload, and of a step's output; at most 16 MiB
@@ -649,8 +651,8 @@ typedef struct rsl_saga_info {
 
 /* Calls visit for each saga in one of the states (a mask of 1u << RSL_SAGA_...; 0: all), by id,
    until it returns false; with a shared store, those of all hosts. Those that end or begin
-   meanwhile may be missing. visit is called with no lock held. RSL_EINVAL: NULL; or what the store
-   says. Takes a lock per saga. */
+   meanwhile may be missing. visit is called with no lock held. RSL_EINVAL: NULL; RSL_ENOMEM: it
+   takes 8 bytes a saga; or what the store says. Takes a lock per saga. */
 RSL_API int rsl_sagas_list(rsl_sagas *sagas, unsigned states,
                            bool (*visit)(const rsl_saga_info *info, void *user), void *user);
 
@@ -744,10 +746,10 @@ typedef struct rsl_saga_claim {
     bool        cancel; /* somebody has asked for it to unwind */
 } rsl_saga_claim;
 
-/* Where logs are kept: a table of functions, called by one thread at a time, with no lock held,
-   unless said otherwise. All return RSL_OK or a status. An exclusive store belongs to one process:
-   begin, claim, renew, cancel and list are NULL. With a shared one many hosts run sagas, each
-   owned by one at a time under a lease. */
+/* Where logs are kept: a table of functions, called with no lock held; those of an exclusive store
+   by one thread at a time, those for shared ones by several. All return RSL_OK or a status. An
+   exclusive store belongs to one process: begin, claim, renew, cancel and list are NULL. With a
+   shared one many hosts run sagas, each owned by one at a time under a lease. */
 struct rsl_saga_store {
     void *self;
 
@@ -773,7 +775,8 @@ struct rsl_saga_store {
     int (*compact)(void *self, bool (*keep)(void *user, const rsl_saga_record *record), void *user,
                    uint32_t finished_max);
 
-    void (*close)(void *self); /* also after a failure of open; last */
+    void (*close)(void *self); /* last; rsl_sagas_open calls it too when it fails, even before
+                                  open, unless rsl_sagas_config_check has a reason */
 
     /* Shared stores. Times by the store's own clock. May be called while append is under way. */
 
@@ -6920,9 +6923,11 @@ static inline bool rsl_sagas_claim_(rsl_sagas *sagas, rsl_saga_id only)
     int status = sagas->store.claim(sagas->store.self, defs, defs_count, only,
                                     sagas->config.claim_for, claims, &count);
     rsl_sagas_lock_(sagas);
+    uint32_t before = sagas->live_count;
     for (size_t i = 0; status == RSL_OK && i < count; i++)
         rsl_sagas_take_over_(sagas, &claims[i], asked, only != 0);
-    return status == RSL_OK && count == max;
+    /* those that could only be given back would be claimed for ever */
+    return status == RSL_OK && count == max && sagas->live_count > before;
 }
 
 static inline void rsl_sagas_duty_(rsl_sagas *sagas)
@@ -7280,13 +7285,22 @@ static inline int rsl_sagas_say_(const rsl_sagas_config *config, int status, con
     return status;
 }
 
+/* Before there is anything to free but the store. */
+static inline int rsl_sagas_refuse_(const rsl_sagas_config *config, int status, const char *why)
+{
+    int saved = errno;
+    if (config->store != NULL) config->store->close(config->store->self);
+    errno = saved;
+    return rsl_sagas_say_(config, status, why);
+}
+
 int rsl_sagas_open(rsl_sagas **sagas, const rsl_sagas_config *config)
 {
     const char *why = rsl_sagas_config_check(config);
     if (sagas == NULL || why != NULL) return rsl_sagas_say_(config, RSL_EINVAL, why);
     if (config->error != NULL && config->error_size > 0) config->error[0] = '\0';
     rsl_sagas *made = (rsl_sagas *)RSL_MALLOC(sizeof *made);
-    if (made == NULL) return rsl_sagas_say_(config, RSL_ENOMEM, NULL);
+    if (made == NULL) return rsl_sagas_refuse_(config, RSL_ENOMEM, NULL);
     memset(made, 0, sizeof *made);
     made->config = rsl_sagas_config_resolve(config);
     made->watch_at = RSL_FOREVER;
@@ -7296,7 +7310,7 @@ int rsl_sagas_open(rsl_sagas **sagas, const rsl_sagas_config *config)
     int status = rsl_lock_init_(&made->lock);
     if (status != RSL_OK) {
         RSL_FREE(made);
-        return rsl_sagas_say_(config, status, NULL);
+        return rsl_sagas_refuse_(config, status, NULL);
     }
     if (config->store != NULL) made->store = *config->store;
     else status = rsl_saga_file_make_(&made->store, config->path);
