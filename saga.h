@@ -589,8 +589,9 @@ RSL_API int rsl_sagas_open(rsl_sagas **sagas, const rsl_sagas_config *config);
 /* Starts nothing more, waits for steps under way to the ctx's deadline or cancel (NULL: for ever),
    and frees. Only RSL_OK frees. RSL_ETIMEOUT, RSL_ECANCELED: closed to new work (RSL_ECLOSED), but
    still allocated: call again. What is unfinished resumes at the next open; leases are given back.
-   RSL_EINVAL: NULL, or called by a step. The caller sees to it that no other thread is in a
-   call of this object any more, or comes to one: waits end with RSL_ECLOSED. */
+   RSL_EINVAL: NULL, or called by a step; nor may an observer call it. The caller sees to it that
+   no other thread is in a call of this object any more, or comes to one: waits end with
+   RSL_ECLOSED. */
 RSL_API int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx);
 
 /* Makes a definition known; it is copied, arg goes to its steps. The version with the highest
@@ -611,8 +612,9 @@ RSL_API int rsl_sagas_recover(rsl_sagas *sagas);
    (whatever its def and payload), for as long as it is remembered. payload: size bytes, copied,
    for rsl_step_payload (NULL and 0: none). *id is written on RSL_OK; may be NULL.
    RSL_EINVAL: NULL, no such def, a key that is empty or too long, a payload over payload_max;
-   RSL_EFULL: live_max; RSL_ENOMEM; RSL_ECLOSED; RSL_EIO: it may or may not have begun: the same
-   key tells after the next open. From any thread; blocks for one sync, shared with others. */
+   RSL_EFULL: live_max; RSL_ENOMEM; RSL_ECLOSED; in a shared store it may have begun all the same,
+   and the same key tells. RSL_EIO: it may or may not have begun: the same key tells after the next
+   open. From any thread; blocks for one sync, shared with others. */
 RSL_API int rsl_sagas_start(rsl_sagas *sagas, const char *def, const char *key,
                             const void *payload, size_t size, rsl_saga_id *id);
 
@@ -778,7 +780,8 @@ struct rsl_saga_store {
     void (*close)(void *self); /* last; rsl_sagas_open calls it too when it fails, even before
                                   open, unless rsl_sagas_config_check has a reason */
 
-    /* Shared stores. Times by the store's own clock. May be called while append is under way. */
+    /* Shared stores. Times by the store's own clock. These, and load, may be called by several
+       threads at once, also while append or compact is under way. */
 
     /* Begins a saga under a new id, owned for claim_for by its caller: record's saga and epoch are
        written. If the key is there already: *is_new is false, and only record's saga is. def:
@@ -3541,13 +3544,16 @@ static inline void rsl_saga_run_step_(rsl_saga_run_ *run, uint32_t index)
         rsl_time end = rsl_time_add_(rsl_clock_now_(run->clock), part->timeout);
         if (step.ctx.deadline == 0 || end < step.ctx.deadline) step.ctx.deadline = end;
     }
+    if (!undo) { /* what an earlier round put is not this one's */
+        RSL_FREE(run->outputs[index].data);
+        run->outputs[index] = (rsl_saga_output_){NULL, 0};
+    }
     rsl_outcome outcome = (undo ? part->undo : part->run)(&step, run->arg);
     if (outcome != RSL_STEP_OK) run->timed = true;
     rsl_saga_change_ change = rsl_saga_outcome_change_(&run->plan, &run->view, index, outcome,
                                                        step.status, rsl_saga_run_now_(run), 0);
     rsl_saga_apply_(&run->plan, &run->view, &change);
     if (mark->phase == RSL_SAGA_DONE_) {
-        RSL_FREE(run->outputs[index].data);
         run->outputs[index] = step.put;
     } else {
         RSL_FREE(step.put.data);
@@ -5487,6 +5493,7 @@ struct rsl_saga_node_ {
     rsl_saga_node_  *after;  /* the saga's next one that is busy */
     rsl_saga_live_  *live;
     rsl_saga_change_ change;
+    const char      *source; /* of its event: the step's name, or the definition's */
     rsl_saga_state   state;
     uint32_t         number;
     uint64_t         event;
@@ -5554,10 +5561,10 @@ typedef struct rsl_saga_runner_ {
 
 /* All but what is said to be constant after open is guarded by lock. [WAKE] Work is something
    pending while nobody appends, something ready while fewer than config.threads run, or a timer
-   that is due. Who makes work holds the lock, and before it drops it to do something long, to
-   sleep or to return, it calls rsl_sagas_share_, which wakes one of who idles if there is work;
-   who is woken does the same. Threads are one more than may run steps, so one at least is awake,
-   or idles, or appends. */
+   or duty that nobody watches. Who makes work holds the lock, and before it drops it to do
+   something long, to sleep or to return, it calls rsl_sagas_share_, which wakes one of who idles
+   if there is work; who is woken does the same. Threads are one more than may run steps, so one at
+   least is awake, or idles, or appends. */
 struct rsl_sagas {
     rsl_sagas_config config;   /* constant, as all to lock */
     rsl_saga_store   store;
@@ -5569,6 +5576,7 @@ struct rsl_sagas {
     rsl_lock_        lock;
 
     rsl_saga_kind_  *kinds;
+    uint32_t         kinds_asked;      /* of them, those before are not in the next claim */
     rsl_map_         by_id, by_key;    /* places of entries */
     rsl_saga_entry_ *recent[RSL_SAGA_RECENT_]; /* found lately, by id: logs of a few sagas mix */
     rsl_saga_entry_ **entries;         /* stb_ds array; by_id and by_key hold as many */
@@ -5579,6 +5587,7 @@ struct rsl_sagas {
     rsl_saga_id      next_id;
 
     rsl_saga_node_  *pending_first, *pending_last;
+    bool             compacting;       /* that thread compacts; nothing is forgotten meanwhile */
     bool             appending;        /* one thread has records, scratch and the store's append */
     rsl_saga_record *records;
     uint8_t         *scratch;
@@ -5689,7 +5698,10 @@ static inline bool rsl_sagas_may_append_(const rsl_sagas *sagas)
 static inline void rsl_sagas_share_(rsl_sagas *sagas)
 {
     bool timer = sagas->timers_count > 0 && sagas->timers[0]->wake_at < sagas->watch_at;
-    if (timer || rsl_sagas_may_append_(sagas) || rsl_sagas_may_run_(sagas))
+    /* who went idle while another was on duty sleeps past the next one */
+    bool duty = sagas->shared && !sagas->on_duty && !sagas->closing &&
+                rsl_time_add_(sagas->duty_at, sagas->shift) < sagas->watch_at;
+    if (timer || duty || rsl_sagas_may_append_(sagas) || rsl_sagas_may_run_(sagas))
         rsl_sagas_wake_one_(sagas, &sagas->idlers);
 }
 
@@ -5894,6 +5906,9 @@ static inline uint64_t rsl_saga_end_size_(const rsl_saga_entry_ *entry)
 static inline void rsl_sagas_trim_(rsl_sagas *sagas)
 {
     uint32_t max = sagas->shared ? 0 : sagas->config.finished_max;
+    /* A compaction that kept the BEGIN of a saga must find it remembered when it comes to its END,
+       or the saga would live again. */
+    if (sagas->compacting && !sagas->shared) return;
     while (sagas->ended_count > max && sagas->ended_first->users == 0) {
         rsl_saga_entry_ *oldest = sagas->ended_first;
         sagas->ended_first = oldest->next;
@@ -5939,7 +5954,9 @@ static inline void rsl_sagas_append_(rsl_sagas *sagas, rsl_saga_live_ *live,
         RSL_ASSERT(fits);
         (void)fits;
     }
-    *node = (rsl_saga_node_){NULL, NULL, live, *change, rsl_saga_view_state_(&live->view),
+    const char *source = change->step == RSL_SAGA_NO_STEP_ ? live->entry->def
+                                                           : live->plan->parts[change->step].name;
+    *node = (rsl_saga_node_){NULL, NULL, live, *change, source, rsl_saga_view_state_(&live->view),
                              ++live->number, ++sagas->appended, 0, true, false, false, false};
     if (sagas->pending_last != NULL) sagas->pending_last->next = node;
     else sagas->pending_first = node;
@@ -6043,17 +6060,14 @@ static inline void rsl_sagas_emit_(const rsl_sagas *sagas, int kind, const char 
 static inline void rsl_sagas_emit_node_(const rsl_sagas *sagas, const rsl_saga_node_ *node)
 {
     const rsl_saga_change_ *change = &node->change;
-    const rsl_saga_live_ *live = node->live;
-    const char *source = change->step == RSL_SAGA_NO_STEP_ ? live->entry->def
-                                                           : live->plan->parts[change->step].name;
     int status = change->status;
     if (change->kind == RSL_SAGA_LOG_RESOLVE_) status = (int)change->value;
     if (change->kind == RSL_SAGA_LOG_END_)
         status = change->value == RSL_SAGA_DONE     ? RSL_OK
                  : change->value == RSL_SAGA_UNWOUND ? RSL_EUNWOUND
                                                      : RSL_ECANCELED;
-    rsl_sagas_emit_(sagas, rsl_saga_event_kind_(change), source, status, node->event, change->at,
-                    live->entry->id);
+    rsl_sagas_emit_(sagas, rsl_saga_event_kind_(change), node->source, status, node->event,
+                    change->at, node->live->entry->id);
 }
 
 /* ---- the runtime: appending, and acting on what is durable ---- */
@@ -6592,7 +6606,8 @@ static inline int rsl_sagas_load_one_(void *user, const rsl_saga_record *record)
     if (loader->entry == NULL || loader->entry->id != record->saga)
         loader->entry = rsl_sagas_find_(sagas, record->saga);
     int status = RSL_OK;
-    if (loader->entry == NULL) {
+    bool known_entry = loader->entry != NULL;
+    if (!known_entry) {
         status = rsl_sagas_load_first_(loader, record, &change, rest);
     } else if (loader->entry->live != NULL && !loader->entry->live->damaged) {
         status = known ? rsl_sagas_fold_(sagas, loader->entry->live, record, &change, rest)
@@ -6601,8 +6616,11 @@ static inline int rsl_sagas_load_one_(void *user, const rsl_saga_record *record)
             loader->entry->live->damaged = loader->entry->live->parked = true;
             status = RSL_OK;
         }
-    } else if (loader->entry->live != NULL && change.kind == RSL_SAGA_LOG_END_) {
-        /* Damaged, and over all the same: its END says what is to be remembered. */
+    }
+    if (known_entry && status == RSL_OK && loader->entry->live != NULL &&
+        loader->entry->live->damaged && change.kind == RSL_SAGA_LOG_END_) {
+        /* Damaged, and over all the same: its END says what is to be remembered. So it is also
+           where the saga ended during a compaction, which kept its first records. */
         rsl_sagas_unlive_(sagas, loader->entry);
         rsl_sagas_forget_(sagas, loader->entry);
         loader->entry = NULL;
@@ -6758,7 +6776,7 @@ static inline bool rsl_sagas_may_compact_(const rsl_sagas *sagas)
 /* Lock held before and after. Nothing is appended meanwhile, so that what is durable stands. */
 static inline int rsl_sagas_compact_(rsl_sagas *sagas)
 {
-    sagas->appending = true;
+    sagas->appending = sagas->compacting = true;
     sagas->stored = 0;
     sagas->ended_since = 0;
     rsl_sagas_share_(sagas);
@@ -6766,7 +6784,8 @@ static inline int rsl_sagas_compact_(rsl_sagas *sagas)
     int status = sagas->store.compact(sagas->store.self, rsl_sagas_is_kept_, sagas,
                                       sagas->config.finished_max);
     rsl_sagas_lock_(sagas);
-    sagas->appending = false;
+    sagas->appending = sagas->compacting = false;
+    rsl_sagas_trim_(sagas);
     sagas->stats.compactions++;
     /* without memory it is tried again when as much has gathered once more */
     if (status != RSL_OK && status != RSL_ENOMEM) rsl_sagas_append_failed_(sagas, NULL);
@@ -6838,6 +6857,7 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
         claims[count++] = (rsl_saga_claim){live->entry->id, live->epoch, RSL_OK, false};
     }
     if (count == 0) return false;
+    rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);
     rsl_time asked = rsl_clock_now_(&sagas->config.clock);
     int status = sagas->store.renew(sagas->store.self, claim_for, claims, count);
@@ -6877,6 +6897,7 @@ static inline void rsl_sagas_take_over_(rsl_sagas *sagas, rsl_saga_claim *claim,
     rsl_time span = sagas->config.claim_for;
     bool ours = rsl_sagas_find_(sagas, claim->saga) != NULL; /* of ours, lost, a step is out */
     int status = ours ? RSL_EFULL : RSL_OK;
+    rsl_sagas_share_(sagas); /* what those claimed before have to do */
     rsl_sagas_unlock_(sagas);
     if (!ours)
         status = sagas->store.load(sagas->store.self, claim->saga, rsl_sagas_load_locked_,
@@ -6914,10 +6935,14 @@ static inline bool rsl_sagas_claim_(rsl_sagas *sagas, rsl_saga_id only)
     rsl_saga_claim claims[RSL_SAGA_CLAIMS_];
     size_t defs_count = 0, room = sagas->config.live_max - sagas->live_count;
     size_t count = only != 0 ? 1 : room < RSL_SAGA_CLAIMS_ ? room : RSL_SAGA_CLAIMS_, max = count;
-    for (rsl_saga_kind_ *kind = sagas->kinds; kind != NULL; kind = kind->next) {
-        if (defs_count < RSL_SAGA_CLAIMS_) defs[defs_count++] = kind->identity;
-    }
+    /* of many definitions, others each time */
+    const rsl_saga_kind_ *kind = sagas->kinds;
+    for (uint32_t i = 0; i < sagas->kinds_asked && kind != NULL; i++) kind = kind->next;
+    for (; kind != NULL && defs_count < RSL_SAGA_CLAIMS_; kind = kind->next)
+        defs[defs_count++] = kind->identity;
+    if (only == 0) sagas->kinds_asked = kind != NULL ? sagas->kinds_asked + RSL_SAGA_CLAIMS_ : 0;
     if (count == 0 || sagas->live_count >= sagas->config.live_max) return false;
+    rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);
     rsl_time asked = rsl_clock_now_(&sagas->config.clock);
     int status = sagas->store.claim(sagas->store.self, defs, defs_count, only,
@@ -7009,6 +7034,7 @@ static inline bool rsl_sagas_submit_(rsl_sagas *sagas)
         rsl_sagas_lock_(sagas);
         if (status == RSL_OK) return true;
         runner->busy = runner->used = false;
+        rsl_sagas_wake_all_(sagas, &sagas->closers); /* one may wait for this runner */
         break;
     }
     sagas->submit_at = now + RSL_MS(1);
@@ -7297,7 +7323,8 @@ static inline int rsl_sagas_refuse_(const rsl_sagas_config *config, int status, 
 int rsl_sagas_open(rsl_sagas **sagas, const rsl_sagas_config *config)
 {
     const char *why = rsl_sagas_config_check(config);
-    if (sagas == NULL || why != NULL) return rsl_sagas_say_(config, RSL_EINVAL, why);
+    if (why == NULL && sagas == NULL) why = "sagas: must not be NULL";
+    if (why != NULL) return rsl_sagas_say_(config, RSL_EINVAL, why);
     if (config->error != NULL && config->error_size > 0) config->error[0] = '\0';
     rsl_sagas *made = (rsl_sagas *)RSL_MALLOC(sizeof *made);
     if (made == NULL) return rsl_sagas_refuse_(config, RSL_ENOMEM, NULL);
@@ -7359,6 +7386,7 @@ int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx)
     }
     sagas->closing = true;
     rsl_sagas_wake_all_(sagas, &sagas->flushed);
+    rsl_sagas_wake_all_(sagas, &sagas->idlers); /* with caller_works, who waits is there */
     for (uint32_t i = 0; i < sagas->entries_count; i++)
         rsl_sagas_wake_all_(sagas, &sagas->entries[i]->waiters);
     while (rsl_sagas_is_busy_(sagas)) {
@@ -7558,6 +7586,11 @@ int rsl_sagas_start(rsl_sagas *sagas, const char *def, const char *key,
     }
     rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);
+    if (status != RSL_OK && entry != NULL && sagas->shared && is_new && entry->id != 0) {
+        /* it has begun, but there is no room for it here: who has may claim it at once */
+        rsl_saga_claim claim = {entry->id, entry->live->epoch, RSL_OK, false};
+        sagas->store.renew(sagas->store.self, 0, &claim, 1);
+    }
     if (entry != NULL) rsl_saga_entry_free_(entry);
     if (status == RSL_OK && id != NULL) *id = begun;
     return status;
@@ -7739,6 +7772,8 @@ static inline int rsl_sagas_resolve_here_(rsl_sagas *sagas, rsl_saga_live_ *live
     bool stuck = index != RSL_SAGA_NO_STEP_ && !live->damaged &&
                  live->view.marks[index].phase == RSL_SAGA_STUCK_;
     if (step != NULL && index == RSL_SAGA_NO_STEP_) return RSL_EINVAL;
+    /* another's ABANDON may be on its way to the store: nothing follows an END */
+    if (live->view.ended) return RSL_EINVAL;
     if (!stuck && !(verb == RSL_SAGA_ABANDON && live->parked)) return RSL_EINVAL;
     if (live->damaged) { /* what it did cannot be known: it ends as if it had done nothing */
         rsl_saga_view_init_(&live->view, live->view.marks, live->plan->count, RSL_FOREVER);
@@ -7866,6 +7901,7 @@ rsl_time rsl_sagas_work(rsl_sagas *sagas)
     rsl_sagas_lock_(sagas);
     while (rsl_sagas_turn_(sagas, sagas->config.submit == NULL)) continue;
     rsl_time due = rsl_sagas_due_(sagas);
+    rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);
     return due;
 }
