@@ -798,7 +798,8 @@ static inline size_t disk_size_choose_(disk_cut_ *cut, const disk_span_ *span, s
     }
     size_t more = span->full - span->sure;
     size_t size = span->sure + disk_choose_(&cut->chooser, (uint32_t)more);
-    return size / DISK_SECTOR * DISK_SECTOR >= span->sure ? size / DISK_SECTOR * DISK_SECTOR : size;
+    size_t even = size / DISK_SECTOR * DISK_SECTOR;
+    return even >= span->sure ? even : size;
 }
 
 /* A file after the cut. fine: it may be read. */
