@@ -39,6 +39,7 @@ int main(void) {
 #ifdef WITH_POLICY
     failures += check("bulkhead", bulkhead_part());
     failures += check("pool", pool_part());
+    failures += check("saga", saga_part());
     failures += check("policy", policy_part());
 #endif
 #ifndef PROGRAM_ALONE

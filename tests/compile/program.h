@@ -13,6 +13,7 @@ int retry_part(void);   /* a call that succeeds on the third attempt; the budget
 int breaker_part(void); /* a circuit that opens and refuses */
 int bulkhead_part(void); /* calls with the only permit; tasks on threads of its own */
 int pool_part(void);    /* a resource used a hundred times, and mended once */
+int saga_part(void);    /* a saga that is done, one that is unwound */
 int policy_part(void);  /* both and a timeout around one call */
 
 /* A thread in the backoff of a retry that would last an hour, under this token. */
