@@ -1724,9 +1724,9 @@ static void a_forked_child_forgets_and_the_parent_keeps_its_connection(void **st
     assert_text(f->conn, sql, "t");
 }
 
-/* A connection that libpq made without us: everything works, with the defaults. One of them is that
-   the answer to a cancel is waited for for 100 ms: where the machine is too busy for that, the
-   connection is cut, and another one tries. */
+/* A connection that libpq made without us: everything works, with the defaults. One of them is
+   that the answer to a cancel is waited for for 100 ms: where the machine is too busy for that,
+   the connection is cut, and another one tries. */
 static void a_foreign_connection_is_taken_as_well(void **state)
 {
     fixture *f = *state;
