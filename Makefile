@@ -91,7 +91,7 @@ install: ## the headers and resilience.pc, under PREFIX= (and DESTDIR= for packa
 clean: ## removes build/
 	rm -rf build
 
-# Lines are enough for a sanitizer's stack traces; all that a debugger wants costs half as much again.
+# Lines are enough for stack traces; all that a debugger wants costs half as much again.
 FLAGS = -std=c11 -g1 $(WARNINGS) $(INCLUDES)
 
 # A test that does not compile must not be taken for the one that was built before.
