@@ -464,19 +464,6 @@ typedef struct rsl_saga_builder {
     char           name_[RSL_SAGA_NAME_MAX + 1];
 } rsl_saga_builder;
 
-/* Begins a definition without steps. RSL_EINVAL: NULL, or a name that is too long. deadline: as in
-   rsl_saga_def. Not there without stb_ds, as the next two. */
-RSL_API int rsl_saga_builder_init(rsl_saga_builder *builder, const char *name, uint32_t version,
-                                  rsl_time deadline);
-
-/* Appends a copy of a step, of its name and of `after`. RSL_EINVAL: NULL, or no name; RSL_EFULL:
-   RSL_SAGA_STEPS_MAX are there; RSL_ENOMEM: nothing has changed. What the steps mean together is
-   for rsl_saga_def_check. */
-RSL_API int rsl_saga_builder_add(rsl_saga_builder *builder, const rsl_saga_step *step);
-
-/* Frees all. NULL is passed over. A registered definition is a copy and lives on. */
-RSL_API void rsl_saga_builder_deinit(rsl_saga_builder *builder);
-
 /* ---- in memory ---- */
 
 /* Runs a saga in the calling thread, without a journal: steps one after another, waits between
@@ -567,6 +554,36 @@ typedef enum rsl_saga_event {
     RSL_SAGA_STORE_FAILED    /* no more is dispatched; status: RSL_EIO */
 } rsl_saga_event;
 
+typedef struct rsl_saga_info {
+    rsl_saga_id    id;
+    rsl_saga_state state;
+    const char    *def, *key;  /* valid during the call */
+    uint32_t       version;
+    uint32_t       steps_done, steps_count; /* 0 and 0 once it has ended */
+    const char    *step;       /* parked, else the one that failed; NULL: none */
+    int            status;     /* of that step; or why the saga is parked: RSL_EINVAL: its
+                                  definition is not known or has changed; RSL_ECORRUPT: a hole in
+                                  its log */
+    uint64_t       epoch;      /* of its latest owner */
+} rsl_saga_info;
+
+typedef struct rsl_sagas_stats {
+    uint32_t live, parked, finished; /* now; finished: remembered */
+    uint32_t running, ready;         /* steps now */
+    uint64_t begun, done, unwound, abandoned; /* since open */
+    uint64_t records, appends, compactions;   /* written; syncs of the store for them */
+    bool     failed;                 /* the store takes no more */
+} rsl_sagas_stats;
+
+#if defined RSL_STATIC && (defined RSL_NO_STB_DS || !defined __has_include)
+#define RSL_SAGA_NOT_DURABLE_ 1 /* a private copy that could not be defined is not declared */
+#elif defined RSL_STATIC
+#if !__has_include("stb_ds.h") && !__has_include(<stb/stb_ds.h>) && !__has_include(<stb_ds.h>)
+#define RSL_SAGA_NOT_DURABLE_ 1
+#endif
+#endif
+
+#ifndef RSL_SAGA_NOT_DURABLE_
 /* NULL when open would take the config, else the field and the reason, as "threads: must be at
    most 1024"; the text is static. Says nothing of the folder. NULL config: "path: must be set, or
    store". Pure. */
@@ -638,19 +655,6 @@ RSL_API int rsl_sagas_cancel(rsl_sagas *sagas, rsl_saga_id id);
 RSL_API int rsl_sagas_resolve(rsl_sagas *sagas, rsl_saga_id id, const char *step,
                               rsl_saga_verb verb);
 
-typedef struct rsl_saga_info {
-    rsl_saga_id    id;
-    rsl_saga_state state;
-    const char    *def, *key;  /* valid during the call */
-    uint32_t       version;
-    uint32_t       steps_done, steps_count; /* 0 and 0 once it has ended */
-    const char    *step;       /* parked, else the one that failed; NULL: none */
-    int            status;     /* of that step; or why the saga is parked: RSL_EINVAL: its
-                                  definition is not known or has changed; RSL_ECORRUPT: a hole in
-                                  its log */
-    uint64_t       epoch;      /* of its latest owner */
-} rsl_saga_info;
-
 /* Calls visit for each saga in one of the states (a mask of 1u << RSL_SAGA_...; 0: all), by id,
    until it returns false; with a shared store, those of all hosts. Those that end or begin
    meanwhile may be missing. visit is called with no lock held. RSL_EINVAL: NULL; RSL_ENOMEM: it
@@ -667,16 +671,25 @@ RSL_API int rsl_sagas_look(rsl_sagas *sagas, rsl_saga_id id,
    called that changes a saga). Blocks for I/O and for the steps. NULL: RSL_FOREVER. */
 RSL_API rsl_time rsl_sagas_work(rsl_sagas *sagas);
 
-typedef struct rsl_sagas_stats {
-    uint32_t live, parked, finished; /* now; finished: remembered */
-    uint32_t running, ready;         /* steps now */
-    uint64_t begun, done, unwound, abandoned; /* since open */
-    uint64_t records, appends, compactions;   /* written; syncs of the store for them */
-    bool     failed;                 /* the store takes no more */
-} rsl_sagas_stats;
-
 /* Writes a snapshot. NULL sagas: zeroed. From any thread; a brief lock. */
 RSL_API void rsl_sagas_stats_get(rsl_sagas *sagas, rsl_sagas_stats *stats);
+
+/* ---- definitions made at run time; there with the runtime ---- */
+
+/* Begins a definition without steps. RSL_EINVAL: NULL, or a name that is too long. deadline: as in
+   rsl_saga_def. Not there without stb_ds, as the next two. */
+RSL_API int rsl_saga_builder_init(rsl_saga_builder *builder, const char *name, uint32_t version,
+                                  rsl_time deadline);
+
+/* Appends a copy of a step, of its name and of `after`. RSL_EINVAL: NULL, or no name; RSL_EFULL:
+   RSL_SAGA_STEPS_MAX are there; RSL_ENOMEM: nothing has changed. What the steps mean together is
+   for rsl_saga_def_check. */
+RSL_API int rsl_saga_builder_add(rsl_saga_builder *builder, const rsl_saga_step *step);
+
+/* Frees all. NULL is passed over. A registered definition is a copy and lives on. */
+RSL_API void rsl_saga_builder_deinit(rsl_saga_builder *builder);
+
+#endif /* RSL_SAGA_NOT_DURABLE_ */
 
 /* ---- within a step ---- */
 
@@ -818,6 +831,7 @@ typedef struct rsl_saga_journal_report {
     int      status;       /* RSL_OK; RSL_EIO: a torn end, which open cuts off; RSL_ECORRUPT */
 } rsl_saga_journal_report;
 
+#ifndef RSL_SAGA_NOT_DURABLE_
 /* Reads the journal of a folder and checks every byte; changes nothing, takes no lock: of a
    journal in use the end may look torn, or, rarely, damaged: then read again. visit (may be NULL)
    gets each whole record, those behind damage too. RSL_OK: report (not NULL) says what was found;
@@ -834,6 +848,7 @@ RSL_API const char *rsl_saga_record_text(const rsl_saga_record *record,
 
 /* When a record was made, since 1970 (on an injected clock: by that); 0 if it cannot be read. */
 RSL_API rsl_time rsl_saga_record_time(const rsl_saga_record *record);
+#endif
 
 #ifdef __cplusplus
 }

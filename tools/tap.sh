@@ -23,6 +23,12 @@ mkdir "$scratch/jobs"
 : > "$scratch/kit.sh"
 export root scratch
 
+# Whether programs of 32 bits run here, which not every 64-bit kernel lets them.
+runs_32() {
+    echo 'int main(void) { return 0; }' | gcc -m32 -x c -o "$scratch/runs_32" - 2> /dev/null &&
+        "$scratch/runs_32" 2> /dev/null
+}
+
 job() {
     jobs_queued=$((jobs_queued + 1))
     place=$(printf '%s/jobs/%04d' "$scratch" $jobs_queued)
