@@ -284,9 +284,8 @@ typedef struct rsl_saga_pg_sql_ {
 
 static const rsl_saga_pg_sql_ rsl_saga_pg_sqls_[RSL_SAGA_PG_STATEMENTS_] = {
     /* The first locks are taken in any order, for who waits for them holds none. A record that is
-       there already is "updated" into itself, so that RETURNING counts it even if the transaction
-       that stored it committed after this statement had begun. The state is that of the newest
-       record. How many are stored comes back. */
+       there already is passed over, after waiting for the transaction that is storing it. The
+       state is that of the last record. How many are new comes back. */
     [RSL_SAGA_PG_APPEND_] = {"rsl_saga_append", "bigint[], int[], bigint[], smallint[], bytea[]",
         false,
         "WITH held AS MATERIALIZED ("
@@ -294,26 +293,22 @@ static const rsl_saga_pg_sql_ rsl_saga_pg_sqls_[RSL_SAGA_PG_STATEMENTS_] = {
         "   AS r(saga, number, epoch, state, data, place)"
         "   JOIN @sagas s ON s.id = r.saga AND s.epoch = r.epoch FOR KEY SHARE OF s),"
         " stored AS ("
-        "  INSERT INTO @records AS k (saga, number, epoch, state, data)"
+        "  INSERT INTO @records (saga, number, epoch, state, data)"
         "  SELECT saga, number, epoch, state, data FROM held ORDER BY place"
-        "  ON CONFLICT (saga, number) DO UPDATE SET epoch = k.epoch WHERE k.epoch = excluded.epoch"
-        "  RETURNING k.saga, k.number, k.state),"
+        "  ON CONFLICT (saga, number) DO NOTHING RETURNING saga, number, state),"
         " last AS MATERIALIZED ("
-        "  SELECT DISTINCT ON (saga) saga, number, state FROM stored"
-        "   ORDER BY saga, number DESC),"
+        "  SELECT DISTINCT ON (saga) saga, state FROM stored ORDER BY saga, number DESC),"
         " turned AS MATERIALIZED ("
         "  SELECT s.id, l.state FROM last l JOIN @sagas s ON s.id = l.saga"
-        "   WHERE s.state <> l.state AND NOT EXISTS (SELECT FROM @records n"
-        "    WHERE n.saga = l.saga AND n.number > l.number)"
-        "   ORDER BY s.id FOR NO KEY UPDATE OF s),"
+        "   WHERE s.state <> l.state ORDER BY s.id FOR NO KEY UPDATE OF s),"
         " moved AS ("
         "  UPDATE @sagas s SET state = t.state,"
         "   lease_until = CASE WHEN t.state < 2 THEN s.lease_until END,"
         "   ended_at = CASE WHEN t.state IN (2, 3, 5) THEN clock_timestamp() END"
         "   FROM turned t WHERE s.id = t.id)"
         " SELECT count(*) FROM stored"},
-    /* Of records that were not all stored, by a statement of its own, for it has to see what
-       others have committed meanwhile. */
+    /* Of records that were not all new: which are stored, and which numbers have others taken. A
+       statement of its own, for it has to see what was committed meanwhile. */
     [RSL_SAGA_PG_STORED_] = {"rsl_saga_stored", "bigint[], int[], bigint[]", true,
         "SELECT r.place, coalesce(k.epoch = r.epoch, false),"
         " k.epoch IS NOT NULL AND coalesce(s.epoch = r.epoch, false)"
@@ -948,8 +943,8 @@ static inline int rsl_saga_pg_pack_(rsl_saga_pg_params_ *p, const rsl_saga_recor
     return RSL_OK;
 }
 
-/* Some of the records were left out: which, and why. One that an earlier try has stored, and that
-   was fenced only when it was tried again, is stored. */
+/* Some of the records were not stored now: those that an earlier try has stored, also if its saga
+   was claimed since, and those that are left out. */
 static inline int rsl_saga_pg_sort_out_(rsl_saga_pg_call_ *call, rsl_saga_record *records,
                                         size_t count)
 {
@@ -986,10 +981,10 @@ static inline int rsl_saga_pg_append_(void *store, rsl_saga_record *records, siz
         if (code == RSL_OK) code = rsl_saga_pg_run_(&call, RSL_SAGA_PG_APPEND_, &p, &result);
         RSL_FREE(p.memory);
         if (code != RSL_OK) break;
-        size_t stored = (size_t)rsl_saga_pg_get_(result, 0, 0);
+        size_t fresh = (size_t)rsl_saga_pg_get_(result, 0, 0);
         PQclear(result);
         for (size_t i = 0; i < chunk; i++) records[i].status = RSL_OK;
-        if (stored < chunk) code = rsl_saga_pg_sort_out_(&call, records, chunk);
+        if (fresh < chunk) code = rsl_saga_pg_sort_out_(&call, records, chunk);
         records += chunk;
         count -= chunk;
     }
@@ -1502,7 +1497,7 @@ int rsl_saga_postgres_barrier(PGconn *conn, const char *key, rsl_saga_turn *turn
     PGTransactionStatusType status = PQtransactionStatus(conn);
     if (status == PQTRANS_IDLE || !rsl_saga_pg_parse_(&place, key)) return RSL_EINVAL;
     /* The insert waits for whoever has the place and is not yet committed. The compensation takes
-       its action's place too, and first: then neither waits for what the other one holds. */
+       its action's place too, so that an action which is late finds it taken. */
     static const char *const run =
         "INSERT INTO rsl_saga_barrier (saga, step, direction, came)"
         " VALUES ($1::text, $2::bytea, 'run', 'run') ON CONFLICT DO NOTHING RETURNING direction";

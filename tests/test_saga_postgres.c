@@ -77,6 +77,25 @@ static void open_far(fixture *f, rsl_time retry_for)
     f->has_far = true;
 }
 
+static PGconn *intruding; /* NULL: nobody; a test that failed has left it */
+
+/* Another connection, whose transaction or lock stands in the way. */
+static void intrude(const char *sql)
+{
+    PGconn *conn = intruding = PQconnectdb(postgres.conninfo);
+    PGresult *result = PQexec(conn, sql);
+    ExecStatusType status = PQresultStatus(result);
+    PQclear(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+}
+
+static void intruder_leaves(void)
+{
+    PQfinish(intruding);
+    intruding = NULL;
+}
+
 static rsl_saga_store hosts[2];
 
 static int set_up_group(void **state)
@@ -121,6 +140,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     fixture *f = *state;
+    intruder_leaves();
     if (f->has_far) f->far.close(f->far.self);
     proxy_stop(&f->proxy);
     free(f);
@@ -269,26 +289,14 @@ static void call_claim_all(caller *c)
     c->count = taken;
 }
 
-/* Another connection, whose transaction or lock stands in the way. */
-static PGconn *intruder(const char *sql)
-{
-    PGconn *conn = PQconnectdb(postgres.conninfo);
-    PGresult *result = PQexec(conn, sql);
-    ExecStatusType status = PQresultStatus(result);
-    PQclear(result);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", sql, PQerrorMessage(conn));
-    return conn;
-}
-
 /* A transaction that is storing the same record: who appends it has got as far as that, and
    waits. */
-static PGconn *rival_of(const rsl_saga_record *record)
+static void intrude_on(const rsl_saga_record *record)
 {
     char sql[200];
     (void)snprintf(sql, sizeof sql, "BEGIN; INSERT INTO rsl_records VALUES (%llu, %u, 99, 0, '')",
                    (unsigned long long)record->saga, record->number);
-    return intruder(sql);
+    intrude(sql);
 }
 
 static bool host_waits_for_a_lock(const char *host)
@@ -382,7 +390,7 @@ static void a_server_that_is_not_there_is_told_in_a_sentence(void **state)
 {
     (void)state;
     rsl_saga_postgres_config config = {.conninfo = "host=127.0.0.1 port=1",
-                                       .retry_for = RSL_MS(50)};
+                                       .retry_for = RSL_MS(800)};
     rsl_saga_store store;
     rsl_saga_opening opening = {.next_id = 7};
     char error[200] = "", narrow[8] = "";
@@ -875,14 +883,14 @@ static void an_append_waits_for_a_claim_under_way_and_is_refused(void **state)
                     "RETURN new; END';"
                     "CREATE TRIGGER hold AFTER UPDATE ON rsl_sagas FOR EACH ROW EXECUTE FUNCTION "
                     "hold()");
-    PGconn *holder = intruder("SELECT pg_advisory_lock(77)");
+    intrude("SELECT pg_advisory_lock(77)");
     caller_start(&claimer, &f->b, call_claim);
     assert_true(host_waits_for_a_lock("b"));
     appender.records[0] = record_of(id, 1, 2, RSL_SAGA_RUNNING);
     caller_start(&appender, &f->a, call_append);
     assert_true(host_waits_for_a_lock("a"));
     assert_false(atomic_load(&appender.done));
-    PQfinish(holder);
+    intruder_leaves();
     assert_int_equal(caller_join(&claimer), RSL_OK);
     assert_int_equal(caller_join(&appender), RSL_OK);
     assert_int_equal(claimer.count, 1);
@@ -900,12 +908,12 @@ static void a_claim_passes_over_what_is_being_appended_to(void **state)
     expire(busy);
     expire(idle);
     appender.records[0] = record_of(busy, 1, 2, RSL_SAGA_RUNNING);
-    PGconn *holder = rival_of(&appender.records[0]);
+    intrude_on(&appender.records[0]);
     caller_start(&appender, &f->a, call_append);
     assert_true(host_waits_for_a_lock("a"));
     assert_int_equal(claim_some(&f->b, &claim, 1), 1);
     assert_int_equal(claim.saga, idle);
-    PQfinish(holder);
+    intruder_leaves();
     assert_int_equal(caller_join(&appender), RSL_OK);
     assert_int_equal(appender.records[0].status, RSL_OK);
     assert_int_equal(claim_some(&f->b, &claim, 1), 1);
@@ -919,7 +927,7 @@ static void a_slow_append_delays_neither_renew_nor_anything_else(void **state)
     rsl_saga_id id = begin_one(&f->a, "k"), ends = begin_one(&f->a, "ends");
     rsl_saga_claim claims[] = {{id, 1, -1, false}, {ends, 1, -1, false}}, claim;
     appender.records[0] = record_of(id, 1, 2, RSL_SAGA_RUNNING);
-    PGconn *holder = rival_of(&appender.records[0]);
+    intrude_on(&appender.records[0]);
     appender.records[1] = record_of(ends, 1, 2, RSL_SAGA_DONE);
     caller_start(&appender, &f->a, call_append);
     assert_true(host_waits_for_a_lock("a"));
@@ -929,7 +937,7 @@ static void a_slow_append_delays_neither_renew_nor_anything_else(void **state)
     assert_int_equal(f->a.cancel(f->a.self, id), RSL_OK);
     assert_int_equal(claim_some(&f->a, &claim, 1), 0);
     assert_false(atomic_load(&appender.done));
-    PQfinish(holder);
+    intruder_leaves();
     assert_int_equal(caller_join(&appender), RSL_OK);
     assert_false(has_lease(ends));
 }
@@ -1319,11 +1327,11 @@ static void two_tries_of_one_append_at_once_are_stored_once(void **state)
     rsl_saga_id id = begin_one(&f->a, "k"), other = begin_one(&f->a, "other");
     first.records[0] = second.records[0] = record_of(id, 1, 2, RSL_SAGA_DONE);
     first.records[1] = second.records[1] = record_of(other, 1, 2, RSL_SAGA_UNWINDING);
-    PGconn *holder = rival_of(&first.records[0]);
+    intrude_on(&first.records[0]);
     caller_start(&first, &f->a, call_append);
     caller_start(&second, &f->b, call_append);
     assert_true(host_waits_for_a_lock("a") && host_waits_for_a_lock("b"));
-    PQfinish(holder);
+    intruder_leaves();
     assert_int_equal(caller_join(&first), RSL_OK);
     assert_int_equal(caller_join(&second), RSL_OK);
     for (int i = 0; i < 2; i++) {
@@ -1423,11 +1431,11 @@ static void a_statement_that_takes_too_long_is_ended_and_tried_again(void **stat
     rsl_saga_id id = begin_one(&f->a, "k");
     caller c = {.count = 1};
     c.records[0] = record_of(id, 1, 2, RSL_SAGA_RUNNING);
-    PGconn *holder = rival_of(&c.records[0]);
+    intrude_on(&c.records[0]);
     caller_start(&c, &f->far, call_append);
     usleep(300000);
     assert_false(atomic_load(&c.done));
-    PQfinish(holder);
+    intruder_leaves();
     assert_int_equal(caller_join(&c), RSL_OK);
     assert_int_equal(c.records[0].status, RSL_OK);
 }
@@ -1581,6 +1589,31 @@ static void what_cannot_be_helped_is_told_at_once_and_the_next_call_tries_anew(v
     assert_int_equal(t.code, RSL_POSTGRES_ADMIN_SHUTDOWN);
 }
 
+static void what_an_operator_cancels_is_tried_again(void **state)
+{
+    fixture *f = *state;
+    caller c = {.count = 1};
+    told t = {.code = 0};
+    rsl_saga_postgres_config config = config_as("far");
+    config.failed = tell;
+    config.user = &t;
+    open_store(&f->far, &config);
+    f->has_far = true;
+    c.records[0] = record_of(begin_one(&f->a, "k"), 1, 2, RSL_SAGA_RUNNING);
+    intrude_on(&c.records[0]);
+    caller_start(&c, &f->far, call_append);
+    for (int i = 0; i < 2; i++) {
+        assert_true(host_waits_for_a_lock("far"));
+        postgres_do_sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE "
+                        "application_name = 'far' AND wait_event_type = 'Lock'");
+        while (atomic_load(&t.count) <= i) usleep(1000);
+    }
+    intruder_leaves();
+    assert_int_equal(caller_join(&c), RSL_OK);
+    assert_int_equal(c.records[0].status, RSL_OK);
+    assert_int_equal(t.code, RSL_POSTGRES_QUERY_CANCELED);
+}
+
 static void a_host_is_named_after_machine_and_process_unless_told_otherwise(void **state)
 {
     fixture *f = *state;
@@ -1626,12 +1659,12 @@ static void a_caller_without_a_connection_gives_up_in_time(void **state)
     open_store(&f->far, &config);
     f->has_far = true;
     rsl_saga_id id = begin_one(&f->a, "k");
-    PGconn *holder = intruder("BEGIN; LOCK TABLE rsl_sagas");
+    intrude("BEGIN; LOCK TABLE rsl_sagas");
     caller c = {.key = "l"};
     caller_start(&c, &f->far, call_begin);
     assert_true(host_waits_for_a_lock("far"));
     assert_int_equal(f->far.cancel(f->far.self, id), RSL_EIO);
-    PQfinish(holder);
+    intruder_leaves();
     caller_join(&c);
 }
 
@@ -2125,6 +2158,7 @@ int main(void)
 
         STORED(other_defaults_of_the_session_change_nothing),
         STORED(what_cannot_be_helped_is_told_at_once_and_the_next_call_tries_anew),
+        STORED(what_an_operator_cancels_is_tried_again),
         STORED(a_host_is_named_after_machine_and_process_unless_told_otherwise),
         STORED(more_callers_than_connections_wait_their_turn),
         STORED(a_caller_without_a_connection_gives_up_in_time),
