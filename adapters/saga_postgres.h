@@ -249,7 +249,7 @@ static const char rsl_saga_pg_schema_[] =
 static const char rsl_saga_pg_session_[] =
     "SET default_transaction_isolation = 'read committed';"
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-    "SET jit = off;"
+    "SET jit = off; SET plan_cache_mode = force_generic_plan;"
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'";
 
