@@ -15,6 +15,7 @@ static rsl_outcome fails(rsl_step *step, void *sum)
     return rsl_step_fail(step, RSL_STEP_FAIL, 42);
 }
 
+/* In memory: that is there without stb_ds.h too. */
 int saga_part(void)
 {
     rsl_saga_step steps[3];
@@ -33,7 +34,5 @@ int saga_part(void)
     steps[2].run = fails;
     if (rsl_saga_run(&def, NULL, &sum) != RSL_EUNWOUND || sum != 25) return 3;
     steps[2].after = "third";
-    if (rsl_saga_run(&def, NULL, &sum) != RSL_EINVAL || sum != 25) return 4;
-    rsl_sagas_config config = {0};
-    return rsl_sagas_config_check(&config) != NULL ? 0 : 5;
+    return rsl_saga_run(&def, NULL, &sum) == RSL_EINVAL && sum == 25 ? 0 : 4;
 }
