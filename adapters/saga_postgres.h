@@ -79,10 +79,11 @@ typedef struct rsl_saga_postgres_config {
                                       ASCII, at most 100 bytes (host name and process id) */
     rsl_time    retry_for;         /* how long a call repeats what failed, and waits for the
                                       server to come back; then RSL_EIO. 10 ms to 1 h (5 s) */
-    rsl_time    append_for;        /* the same for append and compact, after whose failure the
-                                      runtime takes no more: so longer than the server may be
-                                      away. What comes late is refused if the saga is another's by
-                                      then. 10 ms to 1 h (1 min, or retry_for if that is more) */
+    rsl_time    append_for;        /* the same for append and compact: better longer than the
+                                      server may be away, for a step whose outcome cannot be
+                                      recorded is in doubt. What comes late is refused if the saga
+                                      is another's by then. 10 ms to 1 h (1 min, or retry_for if
+                                      that is more) */
     rsl_time    connect_timeout;   /* longest time to connect once (2 s, or retry_for) */
     rsl_time    statement_timeout; /* longest time of one statement; then the server ends it, and
                                       it is repeated (2 s, or retry_for) */
@@ -242,14 +243,15 @@ static const char rsl_saga_pg_schema_[] =
     " PRIMARY KEY (saga, number));"
     "INSERT INTO @meta (version, uuid) VALUES (1, gen_random_uuid()) ON CONFLICT DO NOTHING";
 
-/* What every statement here counts on. Each goes through the index of a table for one row after
-   another: a plan made while the table was empty must not stay one that reads it all. They rely
-   on READ COMMITTED, in which a row that was waited for is read anew. A server, database or user
-   may have other defaults. */
+/* What every statement here counts on. Each goes through the index of a table, in its order, for
+   one row after another: such a plan is made once, as making it takes longer than following it,
+   and stays right when a table that was empty has grown. They rely on READ COMMITTED, in which a
+   row that was waited for is read anew. A server, database or user may have other defaults. */
 static const char rsl_saga_pg_session_[] =
     "SET default_transaction_isolation = 'read committed';"
-    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-    "SET jit = off; SET plan_cache_mode = force_generic_plan;"
+    "SET plan_cache_mode = force_generic_plan; SET jit = off;"
+    "SET enable_seqscan = off; SET enable_bitmapscan = off;"
+    "SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'";
 
