@@ -44,8 +44,8 @@ typedef struct job {
     _Atomic int  canceled[ATTEMPTS];
     _Atomic bool gate;              /* open */
     _Atomic int  runs;
-    uint64_t     threads[ATTEMPTS]; /* who ran it */
-    rsl_time     takes;             /* virtual time that an attempt takes */
+    _Atomic uint64_t threads[ATTEMPTS]; /* who ran it; a loser may outlast its call */
+    _Atomic rsl_time takes;             /* virtual time that an attempt takes */
     rsl_hedge   *hedge;
 } job;
 
@@ -854,6 +854,9 @@ static void pass(rig *r, rsl_time takes)
     atomic_store(&r->j.ended[1], 0);
     atomic_store(&r->stage.until_ended, 1);
     assert_int_equal(call(r, NULL, NULL), 0);
+    while (attempts_out(&r->hedge) > 0) { /* a loser of this one would see the next one's job */
+        rsl_pause_(RSL_US(20));
+    }
 }
 
 static bool about(rsl_time value, rsl_time wanted)
