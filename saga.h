@@ -544,13 +544,15 @@ typedef enum rsl_saga_event {
     RSL_SAGA_UNDO_DONE,
     RSL_SAGA_UNDO_RETRIES,
     RSL_SAGA_STEP_PARKED,
+    RSL_SAGA_STEP_PUT_OFF,   /* rsl_sagas_close came before it was called: as if never started */
     RSL_SAGA_TURNS_BACK,     /* begins to unwind; status: RSL_ETIMEOUT, RSL_ECANCELED, or what the
                                 step said */
     RSL_SAGA_TURNS_FORTH,    /* goes on from a savepoint */
     RSL_SAGA_RESOLVED,       /* by an operator; status: the verb */
     RSL_SAGA_ENDED,          /* status: RSL_OK, RSL_EUNWOUND, or RSL_ECANCELED if abandoned */
     RSL_SAGA_CLAIMED,        /* from a shared store: another host had it, or nobody */
-    RSL_SAGA_LOST,           /* another host has it now; status: RSL_EFENCED, or RSL_EIO */
+    RSL_SAGA_LOST,           /* left to others; status: RSL_EFENCED: one has it; RSL_ETIMEOUT: its
+                                lease is over by our clock; RSL_EIO: the store failed */
     RSL_SAGA_STORE_FAILED    /* no more is dispatched; status: RSL_EIO */
 } rsl_saga_event;
 
@@ -697,7 +699,7 @@ RSL_API void rsl_saga_builder_deinit(rsl_saga_builder *builder);
    second time that a savepoint has it begun anew, "/2" and so on behind. The same for each attempt
    at one purpose and never for another: the key for the far side to tell a repeated call. In
    rsl_saga_run the uuid is drawn for each run. Valid during the call. NULL: "". */
-RSL_API const char *rsl_step_key(rsl_step *step);
+RSL_API const char *rsl_step_key(const rsl_step *step);
 
 RSL_API const char *rsl_step_name(const rsl_step *step);
 RSL_API rsl_saga_id rsl_step_saga(const rsl_step *step);    /* 0 in rsl_saga_run */
@@ -2807,7 +2809,9 @@ typedef enum rsl_saga_kind_of_ { /* these numbers are in journals */
     RSL_SAGA_LOG_FORTH_ = 8,    /* step: the savepoint; next_at */
     RSL_SAGA_LOG_PARK_ = 9,     /* step, undo */
     RSL_SAGA_LOG_RESOLVE_ = 10, /* step or none; value: the verb */
-    RSL_SAGA_LOG_END_ = 11      /* value: the state; then version, definition and key */
+    RSL_SAGA_LOG_END_ = 11,     /* value: the state; then version, definition and key */
+    RSL_SAGA_LOG_PUT_OFF_ = 12, /* step, undo: whose START it takes back, it was not called */
+    RSL_SAGA_LOG_LAST_ = RSL_SAGA_LOG_PUT_OFF_
 } rsl_saga_kind_of_;
 
 enum { RSL_SAGA_NO_STEP_ = 0xffff };
@@ -2920,6 +2924,18 @@ static inline bool rsl_saga_apply_outcome_(rsl_saga_mark_ *mark, const rsl_saga_
     }
 }
 
+/* The START is taken back; what it told of an earlier attempt, that this was cut short, stands. */
+static inline bool rsl_saga_apply_put_off_(rsl_saga_mark_ *mark, const rsl_saga_change_ *change)
+{
+    if (mark->phase != (change->undo ? RSL_SAGA_UNDO_OUT_ : RSL_SAGA_OUT_)) return false;
+    mark->attempt--;
+    mark->next_at = 0;
+    mark->phase = change->undo        ? RSL_SAGA_UNDO_WAITING_
+                  : mark->attempt > 0 ? RSL_SAGA_WAITING_
+                                      : RSL_SAGA_IDLE_;
+    return true;
+}
+
 /* An operator's word. */
 static inline bool rsl_saga_apply_resolve_(rsl_saga_view_ *view, rsl_saga_mark_ *mark,
                                            const rsl_saga_change_ *change)
@@ -3003,6 +3019,9 @@ static inline bool rsl_saga_apply_(const rsl_saga_plan_ *plan, rsl_saga_view_ *v
     case RSL_SAGA_LOG_RESOLVE_: fits = rsl_saga_apply_resolve_(view, mark, change); break;
     case RSL_SAGA_LOG_PARK_: fits = mark != NULL && rsl_saga_apply_park_(mark, change); break;
     case RSL_SAGA_LOG_START_: fits = mark != NULL && rsl_saga_apply_start_(mark, change); break;
+    case RSL_SAGA_LOG_PUT_OFF_:
+        fits = mark != NULL && rsl_saga_apply_put_off_(mark, change);
+        break;
     case RSL_SAGA_LOG_DONE_:
     case RSL_SAGA_LOG_RETRY_:
     case RSL_SAGA_LOG_FAIL_:
@@ -3051,6 +3070,15 @@ static inline bool rsl_saga_is_committed_(const rsl_saga_plan_ *plan, const rsl_
     if (plan->pivot < 0) return false;
     uint8_t phase = view->marks[plan->pivot].phase;
     return phase != RSL_SAGA_IDLE_ && phase != RSL_SAGA_FAILED_ && phase != RSL_SAGA_STUCK_;
+}
+
+/* When the saga is to turn back by itself; RSL_FOREVER: its deadline, if any, counts no more. */
+static inline rsl_time rsl_saga_heeded_deadline_(const rsl_saga_plan_ *plan,
+                                                 const rsl_saga_view_ *view)
+{
+    bool heeds = view->back ? view->target != RSL_SAGA_NO_STEP_
+                            : !rsl_saga_is_committed_(plan, view);
+    return heeds ? view->deadline_at : RSL_FOREVER;
 }
 
 /* The savepoint to turn back to when that step has failed: the latest before it that is done and
@@ -3434,12 +3462,13 @@ static inline char *rsl_saga_write_number_(char *at, const char *end, uint64_t n
     return rsl_saga_write_(at, end, digits + first);
 }
 
-const char *rsl_step_key(rsl_step *step)
+const char *rsl_step_key(const rsl_step *step)
 {
     if (step == NULL) return "";
     if (step->key[0] != '\0') return step->key;
     if (step->uuid[0] == '\0' && !rsl_saga_uuid_draw_(step->uuid)) return "";
-    char *at = step->key, *end = step->key + sizeof step->key;
+    char *key = ((rsl_step *)(uintptr_t)step)->key; /* a cache; no step is a constant object */
+    char *at = key, *end = key + sizeof step->key;
     at = rsl_saga_write_(at, end, step->uuid);
     at = rsl_saga_write_(at, end, "/");
     at = rsl_saga_write_number_(at, end, step->saga);
@@ -3867,7 +3896,7 @@ static inline bool rsl_saga_change_read_(rsl_saga_change_ *change, const rsl_sag
     change->next_at = (rsl_time)rsl_saga_get_number_(&eye, 8);
     change->epoch = record->epoch;
     *rest = eye.at;
-    return !eye.short_ && change->kind > RSL_SAGA_LOG_BEGIN_ && change->kind <= RSL_SAGA_LOG_END_;
+    return !eye.short_ && change->kind > RSL_SAGA_LOG_BEGIN_ && change->kind <= RSL_SAGA_LOG_LAST_;
 }
 
 static inline const char *rsl_saga_state_name_(uint32_t state)
@@ -3909,7 +3938,8 @@ static inline void rsl_saga_change_text_(char *at, const char *end, const rsl_sa
 {
     static const char *const verbs[] = {"RETRY", "SKIP", "ABANDON"};
     static const char *const kinds[] = {"", "", "START", "DONE", "RETRY", "FAIL", "DOUBT",
-                                        "TURN back", "FORTH again", "PARK", "RESOLVE", "END"};
+                                        "TURN back", "FORTH again", "PARK", "RESOLVE", "END",
+                                        "PUT OFF"};
     at = rsl_saga_write_(at, end, kinds[change->kind]);
     if (change->undo) at = rsl_saga_write_(at, end, " undo");
     if (change->step != RSL_SAGA_NO_STEP_) {
@@ -5550,7 +5580,9 @@ struct rsl_saga_live_ {
     bool                   told;    /* that it is lost */
     bool                   loading; /* its log is being read; only for who reads it */
     rsl_time               renewed_at;
-    bool                   lost;    /* the lease is: nothing is recorded any more */
+    bool                   late;    /* its lease is over by our clock: nothing is begun any more,
+                                       what comes back OK is recorded, then it is lost */
+    bool                   lost;    /* another's, perhaps: nothing is recorded any more */
     rsl_saga_node_        *first, *last; /* of those that are busy; first NULL: none */
     uint32_t               stored;  /* all records up to this number are durable */
     rsl_saga_seat_        *seats;
@@ -5578,8 +5610,9 @@ typedef struct rsl_saga_runner_ {
    pending while nobody appends, something ready while fewer than config.threads run, or a timer
    or duty that nobody watches. Who makes work holds the lock, and before it drops it to do
    something long, to sleep or to return, it calls rsl_sagas_share_, which wakes one of who idles
-   if there is work; who is woken does the same. Threads are one more than may run steps, so one at
-   least is awake, or idles, or appends. */
+   if there is work; who is woken does the same. Threads are one more than may run steps, and with
+   a shared store, which may keep who renews waiting, two more: so one at least is awake, or idles,
+   or appends. */
 struct rsl_sagas {
     rsl_sagas_config config;   /* constant, as all to lock */
     rsl_saga_store   store;
@@ -5625,6 +5658,7 @@ struct rsl_sagas {
 
     bool             closing, stopping, failed, recovering;
     bool             on_duty;          /* one thread renews and claims */
+    uint32_t         renewing;         /* the place of the entry that it has come to */
     rsl_time         duty_at, submit_at;
     uint32_t         crew_count;
 #ifndef RSL_NO_THREADS
@@ -5709,12 +5743,18 @@ static inline bool rsl_sagas_may_append_(const rsl_sagas *sagas)
     return sagas->pending_first != NULL && !sagas->appending && !sagas->failed;
 }
 
+/* Whether leases are to be renewed: on the way to the end, those of steps that still run. */
+static inline bool rsl_sagas_has_leases_(const rsl_sagas *sagas)
+{
+    return sagas->shared && (!sagas->closing || sagas->running > 0);
+}
+
 /* [WAKE] */
 static inline void rsl_sagas_share_(rsl_sagas *sagas)
 {
     bool timer = sagas->timers_count > 0 && sagas->timers[0]->wake_at < sagas->watch_at;
     /* who went idle while another was on duty sleeps past the next one */
-    bool duty = sagas->shared && !sagas->on_duty && !sagas->closing &&
+    bool duty = rsl_sagas_has_leases_(sagas) && !sagas->on_duty &&
                 rsl_time_add_(sagas->duty_at, sagas->shift) < sagas->watch_at;
     if (timer || duty || rsl_sagas_may_append_(sagas) || rsl_sagas_may_run_(sagas))
         rsl_sagas_wake_one_(sagas, &sagas->idlers);
@@ -5989,7 +6029,7 @@ static inline bool rsl_sagas_admit_(rsl_sagas *sagas, rsl_saga_live_ *live,
 {
     if (next->verdict != RSL_SAGA_START_) return true;
     const rsl_saga_mark_ *mark = &live->view.marks[next->step];
-    if (mark->cuts < RSL_SAGA_CUTS_SUSPECT_) return true;
+    if (mark->undo != next->undo || mark->cuts < RSL_SAGA_CUTS_SUSPECT_) return true;
     if (sagas->suspect != NULL) {
         live->waits = sagas->suspects_wait = true;
         return false;
@@ -5998,25 +6038,46 @@ static inline bool rsl_sagas_admit_(rsl_sagas *sagas, rsl_saga_live_ *live,
     return true;
 }
 
-/* Makes records of all that follows from the view, and sets the timer. */
-static inline void rsl_sagas_decide_(rsl_sagas *sagas, rsl_saga_live_ *live)
+/* Makes records of all that follows from the view. When it is to be asked again, by the clock. */
+static inline rsl_time rsl_sagas_follow_(rsl_sagas *sagas, rsl_saga_live_ *live)
 {
-    if (sagas->closing || sagas->failed || live->lost) return;
-    if (live->kind == NULL && !live->view.abandoned) {
-        live->parked = true;
-        return;
-    }
     rsl_saga_next_ next;
     for (;;) {
         rsl_time now = rsl_sagas_now_(sagas);
         next = rsl_saga_decide_(live->plan, &live->view, now, live->epoch);
-        if (next.verdict == RSL_SAGA_REST_ || !rsl_sagas_admit_(sagas, live, &next)) break;
+        if (next.verdict == RSL_SAGA_REST_) break;
+        if (!rsl_sagas_admit_(sagas, live, &next)) {
+            rsl_saga_due_(&next, rsl_saga_heeded_deadline_(live->plan, &live->view));
+            break;
+        }
         rsl_saga_change_ change = rsl_saga_verdict_change_(&live->view, &next, now, live->epoch);
         rsl_sagas_append_(sagas, live, &change);
     }
     live->parked = rsl_saga_is_parked_(&next);
     if (live->parked && live->first != NULL) live->last->state = RSL_SAGA_PARKED;
-    rsl_sagas_timer_set_(sagas, live, next.at);
+    return next.at;
+}
+
+/* Whether the lease is over by our own clock, which is before the store can think so. */
+static inline bool rsl_sagas_is_late_(const rsl_sagas *sagas, const rsl_saga_live_ *live)
+{
+    return !live->lost && !live->late && live->lease_until != RSL_FOREVER &&
+           live->lease_until <= rsl_clock_now_(&sagas->config.clock);
+}
+
+/* Has the saga go on as its log says, and sets its timer: also to the end of its lease, though
+   that will mostly have been renewed by then. */
+static inline void rsl_sagas_decide_(rsl_sagas *sagas, rsl_saga_live_ *live)
+{
+    rsl_time at = RSL_FOREVER;
+    if (live->lost || live->late) return;
+    if (live->kind == NULL && !live->view.abandoned) live->parked = true;
+    else if (!sagas->closing && !sagas->failed) at = rsl_sagas_follow_(sagas, live);
+    if (live->lease_until != RSL_FOREVER) {
+        rsl_time lease = rsl_time_add_(live->lease_until, sagas->shift);
+        if (lease < at) at = lease;
+    }
+    rsl_sagas_timer_set_(sagas, live, at);
 }
 
 /* The data of a node's record, in scratch or in place. False: no more room in scratch. */
@@ -6054,6 +6115,7 @@ static inline int rsl_saga_event_kind_(const rsl_saga_change_ *change)
     case RSL_SAGA_LOG_TURN_: return RSL_SAGA_TURNS_BACK;
     case RSL_SAGA_LOG_FORTH_: return RSL_SAGA_TURNS_FORTH;
     case RSL_SAGA_LOG_PARK_: return RSL_SAGA_STEP_PARKED;
+    case RSL_SAGA_LOG_PUT_OFF_: return RSL_SAGA_STEP_PUT_OFF;
     case RSL_SAGA_LOG_RESOLVE_: return RSL_SAGA_RESOLVED;
     default: return RSL_SAGA_ENDED;
     }
@@ -6066,7 +6128,8 @@ static inline void rsl_sagas_emit_(const rsl_sagas *sagas, int kind, const char 
     static const char *const names[] = {
         "", "begun", "step started", "step done", "step retries", "step failed",
         "step in doubt", "undo started", "undo done", "undo retries", "step parked",
-        "turns back", "turns forth", "resolved", "ended", "claimed", "lost", "store failed"};
+        "step put off", "turns back", "turns forth", "resolved", "ended", "claimed", "lost",
+        "store failed"};
     if (sagas->config.observer.on_event == NULL) return;
     rsl_event event = {source, names[kind], kind, status, number, at, (int64_t)saga};
     rsl_emit_(&sagas->config.observer, &event);
@@ -6092,6 +6155,7 @@ static inline void rsl_sagas_settle_(rsl_sagas *sagas, rsl_saga_live_ *live)
 {
     rsl_saga_entry_ *entry = live->entry;
     if (live->pending > 0) return;
+    if (live->late && live->out == 0 && !live->view.ended) live->lost = true;
     bool over = live->view.ended && !live->lost;
     bool gone = live->lost || (sagas->shared && live->parked && !live->held);
     if (live->parked && !live->lost) entry->state = RSL_SAGA_PARKED;
@@ -6123,6 +6187,17 @@ static inline void rsl_sagas_step_over_(rsl_sagas *sagas, rsl_saga_live_ *live, 
     }
 }
 
+/* Lock held. A step that was started is not called: as if it had not been, if that can be said. */
+static inline void rsl_sagas_put_off_(rsl_sagas *sagas, rsl_saga_live_ *live, uint32_t step)
+{
+    if (!live->lost && !sagas->failed) {
+        rsl_saga_change_ change = {RSL_SAGA_LOG_PUT_OFF_, live->view.marks[step].undo,
+                                   (uint16_t)step, 0, 0, live->epoch, rsl_sagas_now_(sagas), 0};
+        rsl_sagas_append_(sagas, live, &change);
+    }
+    rsl_sagas_step_over_(sagas, live, step);
+}
+
 /* Lock held. Acts on a record that is durable, or, if its saga is lost, never will be. */
 static inline void rsl_sagas_act_(rsl_sagas *sagas, rsl_saga_node_ *node)
 {
@@ -6136,8 +6211,8 @@ static inline void rsl_sagas_act_(rsl_sagas *sagas, rsl_saga_node_ *node)
         sagas->stored += node->size;
     }
     if (node->change.kind == RSL_SAGA_LOG_START_) {
-        if (live->lost || sagas->failed) {
-            rsl_sagas_step_over_(sagas, live, node->change.step);
+        if (live->lost || live->late || sagas->failed || sagas->closing) {
+            rsl_sagas_put_off_(sagas, live, node->change.step);
         } else {
             rsl_saga_seat_ *seat = &live->seats[node->change.step];
             *seat = (rsl_saga_seat_){NULL, live, node->change.step};
@@ -6292,9 +6367,9 @@ static inline void rsl_sagas_flush_(rsl_sagas *sagas)
     sagas->stats.records += count;
     if (status != RSL_OK) rsl_sagas_append_failed_(sagas, batch);
     for (rsl_saga_node_ *node = batch; node != NULL; node = node->next) {
-        node->mute = node->live->told;
-        node->loses = node->live->lost && !node->mute;
-        node->live->told = node->live->lost;
+        node->mute = node->live->lost && node->live->told;
+        node->loses = node->live->lost && !node->live->told;
+        node->live->told = node->live->told || node->live->lost;
         if (status != RSL_OK || node->live->lost) continue;
         node->live->stored = node->number;
         node->live->entry->durable = true;
@@ -6333,7 +6408,8 @@ static inline void rsl_sagas_outcome_(rsl_sagas *sagas, rsl_step *step, rsl_outc
 {
     rsl_saga_live_ *live = step->live;
     rsl_sagas_step_over_(sagas, live, step->index);
-    if (live->lost || sagas->failed) {
+    /* of a late one, all but OK may come from its having been told to stop */
+    if (live->lost || sagas->failed || (live->late && outcome != RSL_STEP_OK)) {
         RSL_FREE(step->put.data);
         rsl_sagas_settle_(sagas, live);
         return;
@@ -6420,7 +6496,7 @@ static inline void rsl_saga_call_run_(void *arg)
     call->outcome = call->fn(&call->step, call->arg);
 }
 
-static inline void rsl_sagas_lose_(rsl_sagas *sagas, rsl_saga_live_ *live, int status);
+static inline void rsl_sagas_stop_(rsl_sagas *sagas, rsl_saga_live_ *live);
 
 /* Lock held before and after. Runs the step that has been ready for longest. */
 static inline void rsl_sagas_run_one_(rsl_sagas *sagas)
@@ -6430,11 +6506,9 @@ static inline void rsl_sagas_run_one_(rsl_sagas *sagas)
     sagas->ready_first = seat->next;
     if (sagas->ready_first == NULL) sagas->ready_last = NULL;
     sagas->ready_count--;
-    bool late = live->lease_until != RSL_FOREVER &&
-                live->lease_until <= rsl_clock_now_(&sagas->config.clock);
-    if (late && !live->lost) rsl_sagas_lose_(sagas, live, RSL_EIO);
-    if (live->lost || sagas->closing || sagas->failed) { /* as if a crash had cut it short */
-        rsl_sagas_step_over_(sagas, live, seat->step);
+    if (rsl_sagas_is_late_(sagas, live)) rsl_sagas_stop_(sagas, live);
+    if (live->lost || live->late || sagas->closing || sagas->failed) {
+        rsl_sagas_put_off_(sagas, live, seat->step);
         rsl_sagas_settle_(sagas, live);
         return;
     }
@@ -6851,12 +6925,31 @@ static inline void rsl_sagas_tell_now_(rsl_sagas *sagas, rsl_saga_live_ *live, i
     live->pending--;
 }
 
-/* Lock held; dropped meanwhile. Another has the saga now, or may have. */
-static inline void rsl_sagas_lose_(rsl_sagas *sagas, rsl_saga_live_ *live, int status)
+/* Lock held; dropped meanwhile. Another has the saga now. */
+static inline void rsl_sagas_lose_(rsl_sagas *sagas, rsl_saga_live_ *live)
 {
     live->lost = live->told = true;
-    rsl_sagas_tell_now_(sagas, live, RSL_SAGA_LOST, status);
+    rsl_sagas_tell_now_(sagas, live, RSL_SAGA_LOST, RSL_EFENCED);
     rsl_sagas_settle_(sagas, live);
+}
+
+/* Lock held; dropped meanwhile. The lease is over by our own clock, and another may claim the saga
+   any moment: its steps are told to stop, and it is let go when they have. */
+static inline void rsl_sagas_stop_(rsl_sagas *sagas, rsl_saga_live_ *live)
+{
+    live->late = live->told = true;
+    rsl_sagas_tell_now_(sagas, live, RSL_SAGA_LOST, RSL_ETIMEOUT);
+    rsl_sagas_settle_(sagas, live);
+}
+
+/* Lock held, dropped meanwhile. Leases that were renewed for who no longer wants them: others need
+   not wait for their end. */
+static inline void rsl_sagas_free_leases_(rsl_sagas *sagas, rsl_saga_claim *claims, size_t count)
+{
+    if (count == 0) return;
+    rsl_sagas_unlock_(sagas);
+    sagas->store.renew(sagas->store.self, 0, claims, count);
+    rsl_sagas_lock_(sagas);
 }
 
 /* Lock held, dropped meanwhile: renews the leases of those that were not renewed since `tick`, as
@@ -6864,10 +6957,13 @@ static inline void rsl_sagas_lose_(rsl_sagas *sagas, rsl_saga_live_ *live, int s
 static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time claim_for)
 {
     rsl_saga_claim claims[RSL_SAGA_CLAIMS_];
-    size_t count = 0;
-    for (uint32_t i = 0; i < sagas->entries_count && count < RSL_SAGA_CLAIMS_; i++) {
-        rsl_saga_live_ *live = sagas->entries[i]->live;
-        if (live == NULL || live->lost || live->loading || live->renewed_at >= tick) continue;
+    size_t count = 0, over = 0;
+    uint32_t left = sagas->entries_count; /* from where the call before has come to */
+    for (; left > 0 && count < RSL_SAGA_CLAIMS_; left--, sagas->renewing++) {
+        if (sagas->renewing >= sagas->entries_count) sagas->renewing = 0;
+        rsl_saga_live_ *live = sagas->entries[sagas->renewing]->live;
+        bool wanted = live != NULL && !live->lost && !live->late && !live->loading;
+        if (!wanted || live->renewed_at >= tick) continue;
         live->renewed_at = tick;
         claims[count++] = (rsl_saga_claim){live->entry->id, live->epoch, RSL_OK, false};
     }
@@ -6880,16 +6976,23 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
     for (size_t i = 0; i < count; i++) {
         rsl_saga_entry_ *entry = rsl_sagas_find_(sagas, claims[i].saga);
         rsl_saga_live_ *live = entry != NULL ? entry->live : NULL;
-        if (live == NULL || live->lost || live->epoch != claims[i].epoch) continue;
-        if (status == RSL_OK && claims[i].status == RSL_OK) {
+        bool renewed = status == RSL_OK && claims[i].status == RSL_OK;
+        if (live == NULL || live->lost || live->late || live->epoch != claims[i].epoch) {
+            /* a late one's step may still come back OK, and is to find the saga unclaimed */
+            bool is_late = live != NULL && live->late && !live->lost;
+            if (renewed && claim_for > 0 && !is_late) claims[over++] = claims[i];
+        } else if (renewed) {
             /* before the store's clock can think it over, if both run alike to an eighth */
-            live->lease_until = rsl_time_add_(asked, claim_for - claim_for / 8);
+            if (claim_for > 0) live->lease_until = rsl_time_add_(asked, claim_for - claim_for / 8);
             if (claims[i].cancel && rsl_saga_can_turn_late_(live))
                 rsl_sagas_turn_back_(sagas, live);
-        } else if (status == RSL_OK || live->lease_until <= rsl_clock_now_(&sagas->config.clock)) {
-            rsl_sagas_lose_(sagas, live, status == RSL_OK ? RSL_EFENCED : status);
+        } else if (status == RSL_OK) {
+            rsl_sagas_lose_(sagas, live);
+        } else if (rsl_sagas_is_late_(sagas, live)) {
+            rsl_sagas_stop_(sagas, live);
         }
     }
+    rsl_sagas_free_leases_(sagas, claims, over);
     return true;
 }
 
@@ -6926,9 +7029,7 @@ static inline void rsl_sagas_take_over_(rsl_sagas *sagas, rsl_saga_claim *claim,
             rsl_sagas_tell_(sagas, entry);
             rsl_sagas_remember_(sagas, entry);
         }
-        rsl_sagas_unlock_(sagas);
-        sagas->store.renew(sagas->store.self, 0, claim, 1);
-        rsl_sagas_lock_(sagas);
+        rsl_sagas_free_leases_(sagas, claim, 1);
         return;
     }
     live->loading = false;
@@ -6987,7 +7088,7 @@ static inline void rsl_sagas_duty_(rsl_sagas *sagas)
 
 static inline bool rsl_sagas_has_duty_(const rsl_sagas *sagas)
 {
-    return sagas->shared && !sagas->on_duty && !sagas->closing &&
+    return rsl_sagas_has_leases_(sagas) && !sagas->on_duty &&
            sagas->duty_at <= rsl_clock_now_(&sagas->config.clock);
 }
 
@@ -7059,14 +7160,17 @@ static inline bool rsl_sagas_submit_(rsl_sagas *sagas)
 /* Lock held before and after. Does one thing, if there is one; false: nothing can be done now. */
 static inline bool rsl_sagas_turn_(rsl_sagas *sagas, bool may_run)
 {
+    /* before work that may never end for as long as leases, and before leases are thought over: who
+       wakes from a pause asks the store first */
+    if (rsl_sagas_has_duty_(sagas)) {
+        rsl_sagas_duty_(sagas);
+        return true;
+    }
     if (sagas->timers_count > 0 && sagas->timers[0]->wake_at <= rsl_sagas_now_(sagas)) {
         rsl_saga_live_ *live = sagas->timers[0];
         rsl_sagas_timer_set_(sagas, live, RSL_FOREVER);
-        rsl_sagas_decide_(sagas, live);
-        return true;
-    }
-    if (rsl_sagas_has_duty_(sagas)) { /* before work that may never end for as long as leases */
-        rsl_sagas_duty_(sagas);
+        if (rsl_sagas_is_late_(sagas, live)) rsl_sagas_stop_(sagas, live);
+        else rsl_sagas_decide_(sagas, live);
         return true;
     }
     if (rsl_sagas_may_append_(sagas)) {
@@ -7093,7 +7197,7 @@ static inline rsl_time rsl_sagas_due_(const rsl_sagas *sagas)
     rsl_time due = sagas->timers_count == 0
                        ? RSL_FOREVER
                        : rsl_sagas_clock_(sagas, sagas->timers[0]->wake_at);
-    if (sagas->shared && !sagas->on_duty && !sagas->closing && sagas->duty_at < due)
+    if (rsl_sagas_has_leases_(sagas) && !sagas->on_duty && sagas->duty_at < due)
         due = sagas->duty_at;
     return due;
 }
@@ -7226,6 +7330,16 @@ static inline void rsl_sagas_free_(rsl_sagas *sagas)
     RSL_FREE(sagas);
 }
 
+#ifndef RSL_NO_THREADS
+/* [WAKE] */
+static inline uint32_t rsl_sagas_crew_size_(const rsl_sagas *sagas)
+{
+    const rsl_sagas_config *config = &sagas->config;
+    uint32_t steps = config->submit != NULL ? 0 : config->threads;
+    return config->caller_works ? 0 : steps + (sagas->store.claim != NULL ? 2 : 1);
+}
+#endif
+
 /* Room for what runs later without allocating. */
 static inline int rsl_sagas_make_room_(rsl_sagas *sagas)
 {
@@ -7248,7 +7362,7 @@ static inline int rsl_sagas_make_room_(rsl_sagas *sagas)
             sagas->runners[i] = (rsl_saga_runner_){sagas, first + i * step, false, false};
     }
 #ifndef RSL_NO_THREADS
-    uint32_t crew = config->caller_works ? 0 : config->submit != NULL ? 1 : config->threads + 1;
+    uint32_t crew = rsl_sagas_crew_size_(sagas);
     if (crew > 0) sagas->crew = (rsl_saga_hand_ *)RSL_MALLOC(crew * sizeof *sagas->crew);
     if (crew > 0 && sagas->crew == NULL) return RSL_ENOMEM;
 #endif
@@ -7299,8 +7413,7 @@ static inline void rsl_sagas_stop_crew_(rsl_sagas *sagas)
 
 static inline int rsl_sagas_start_crew_(rsl_sagas *sagas)
 {
-    const rsl_sagas_config *config = &sagas->config;
-    uint32_t crew = config->caller_works ? 0 : config->submit != NULL ? 1 : config->threads + 1;
+    uint32_t crew = rsl_sagas_crew_size_(sagas);
     for (; sagas->crew_count < crew; sagas->crew_count++) {
         rsl_saga_hand_ *hand = &sagas->crew[sagas->crew_count];
         hand->sagas = sagas;
@@ -7375,6 +7488,7 @@ int rsl_sagas_open(rsl_sagas **sagas, const rsl_sagas_config *config)
 static inline bool rsl_sagas_is_busy_(const rsl_sagas *sagas)
 {
     if (sagas->running > 0 || sagas->appending || sagas->on_duty) return true;
+    if (sagas->ready_first != NULL) return true;
     for (uint32_t i = 0; sagas->runners != NULL && i < sagas->config.threads; i++) {
         if (!rsl_sagas_runner_is_free_(sagas, i)) return true;
     }
@@ -7405,6 +7519,10 @@ int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx)
     for (uint32_t i = 0; i < sagas->entries_count; i++)
         rsl_sagas_wake_all_(sagas, &sagas->entries[i]->waiters);
     while (rsl_sagas_is_busy_(sagas)) {
+        if (sagas->ready_first != NULL) {
+            rsl_sagas_run_one_(sagas); /* which is not called any more */
+            continue;
+        }
         if (rsl_sagas_may_append_(sagas)) {
             rsl_sagas_flush_(sagas);
             continue;
@@ -7705,7 +7823,8 @@ static inline rsl_saga_entry_ *rsl_sagas_hold_(rsl_sagas *sagas, rsl_saga_id id,
     entry->users++;
     uint32_t count = entry->live != NULL ? entry->live->plan->count : 0;
     *status = rsl_sagas_durable_(sagas, entry, 0, 2 * count + RSL_SAGA_NODES_);
-    bool here = entry->live != NULL && !entry->live->lost && !entry->live->loading;
+    const rsl_saga_live_ *live = entry->live;
+    bool here = live != NULL && !live->lost && !live->late && !live->loading;
     if (*status == RSL_OK && here) return entry;
     rsl_sagas_unpin_(sagas, entry);
     return NULL;
@@ -7728,10 +7847,7 @@ static inline void rsl_sagas_put_back_(rsl_sagas *sagas, rsl_saga_live_ *live)
     rsl_saga_claim claim = {live->entry->id, live->epoch, RSL_OK, false};
     live->held = false;
     rsl_sagas_settle_(sagas, live);
-    if (!idle) return;
-    rsl_sagas_unlock_(sagas);
-    sagas->store.renew(sagas->store.self, 0, &claim, 1);
-    rsl_sagas_lock_(sagas);
+    if (idle) rsl_sagas_free_leases_(sagas, &claim, 1);
 }
 
 /* Lock held before and after: until durable what a holder has appended. */
@@ -7982,7 +8098,8 @@ int rsl_saga_builder_add(rsl_saga_builder *builder, const rsl_saga_step *step)
 void rsl_saga_builder_deinit(rsl_saga_builder *builder)
 {
     if (builder == NULL) return;
-    for (size_t i = 0; i < builder->def.count; i++) RSL_FREE((char *)builder->steps_[i].name);
+    for (size_t i = 0; i < builder->def.count; i++) /* a name and what comes after: one block */
+        RSL_FREE((void *)(uintptr_t)builder->steps_[i].name);
     rsl_array_free_(builder->steps_);
     memset(builder, 0, sizeof *builder);
 }

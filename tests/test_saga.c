@@ -1915,8 +1915,9 @@ static void nest(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
     s->seen++;
     rsl_saga_step steps[] = {saga_step("a"), saga_step("b")};
     int status = PLAY(s, steps);
-    assert_string_equal(rsl_step_key(step), key);
-    assert_string_equal(rsl_step_name(step), "a");
+    const rsl_step *same = step; /* to read is all that one may need */
+    assert_string_equal(rsl_step_key(same), key);
+    assert_string_equal(rsl_step_name(same), "a");
     *outcome = status == RSL_OK ? RSL_STEP_OK : RSL_STEP_FAIL;
 }
 

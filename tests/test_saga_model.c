@@ -861,6 +861,26 @@ static void world_any_comes_back(world *w)
     }
 }
 
+/* A step that is out was never called, as rsl_sagas_close has it: it has no effect, and if it was
+   the first attempt, nobody has seen its key. */
+static void world_puts_off(world *w)
+{
+    int i = 0;
+    while (w->out[i] == NOBODY) {
+        i++;
+    }
+    bool undo = w->out[i] == UNDOING;
+    w->out[i] = NOBODY;
+    world_log(w, (rsl_saga_change_){RSL_SAGA_LOG_PUT_OFF_, undo, (uint16_t)i, 0, 0, w->epoch,
+                                    w->now, 0});
+    for (int n = 0; w->marks[i].attempt == 0 && n < w->purposes_count; n++) {
+        const purpose *p = &w->purposes[n];
+        if (p->step == i && p->undo == undo && p->round == w->round[i]) {
+            w->purposes[n] = w->purposes[--w->purposes_count];
+        }
+    }
+}
+
 /* As rsl_sagas_cancel has it. */
 static void world_cancel(world *w)
 {
@@ -897,6 +917,8 @@ static void world_rests(world *w, const rsl_saga_next_ *next)
     MUST(next->out == (out_count(w) > 0));
     if (chance(&w->random, 2)) {
         world_cancel(w);
+    } else if (out_count(w) > 0 && chance(&w->random, 3)) {
+        world_puts_off(w);
     } else if (rsl_saga_is_parked_(next)) {
         judge_rest(w);
         world_resolve(w);
@@ -1319,6 +1341,7 @@ static void records_that_no_program_writes_there_are_refused(void **state)
         assert_false(follows(&s, START_, true, step, 1));
         assert_int_equal(outcomes_that_follow(&s, false, step % 2 == 0 ? step : NO), 0);
         assert_false(follows(&s, PARK, step < 2, step, 0));
+        assert_false(follows(&s, RSL_SAGA_LOG_PUT_OFF_, false, step % 2 == 0 ? step : NO, 0));
         assert_false(follows(&s, FORTH, false, step, 0));
         assert_false(follows(&s, RESOLVE, false, step, RSL_SAGA_SKIP));
     }
@@ -1330,11 +1353,13 @@ static void records_that_no_program_writes_there_are_refused(void **state)
     assert_true(follows(&s, TURN, false, 0, 1));
     assert_false(follows(&s, 0, false, 0, 1));
     assert_false(follows(&s, RSL_SAGA_LOG_BEGIN_, false, 0, 1));
-    assert_false(follows(&s, END + 1, false, 0, 1));
+    assert_false(follows(&s, RSL_SAGA_LOG_LAST_ + 1, false, 0, 1));
 
     expect_next(&s, "START step 0, attempt 1");
     assert_int_equal(outcomes_that_follow(&s, false, 0), 4);
     assert_int_equal(outcomes_that_follow(&s, true, 0), 0);
+    assert_true(follows(&s, RSL_SAGA_LOG_PUT_OFF_, false, 0, 0));
+    assert_false(follows(&s, RSL_SAGA_LOG_PUT_OFF_, true, 0, 0));
     says(&s, 0, RSL_STEP_OK);
     assert_false(follows(&s, START_, false, 0, 2));
     expect_next(&s, "START step 1, attempt 1");
@@ -1520,7 +1545,7 @@ static void a_log_with_a_record_out_of_its_place_is_refused_or_borne(void **stat
 static rsl_saga_change_ draw_change(seeded_random *random)
 {
     rsl_saga_change_ change = {
-        (uint8_t)(2 + draw(random, 10)), chance(random, 40), (uint16_t)draw(random, STEPS_MAX + 2),
+        (uint8_t)(2 + draw(random, 11)), chance(random, 40), (uint16_t)draw(random, STEPS_MAX + 2),
         (int32_t)draw(random, 100) - 50, draw(random, STEPS_MAX + 2), 1 + draw(random, 2),
         START, START + RSL_MS(draw(random, 3)) - RSL_MS(1)};
     if (chance(random, 10)) change.step = (uint16_t)seeded_random_bits(random);
@@ -1787,7 +1812,8 @@ static void a_record_s_text_says_what_it_means(void **state)
     expect_text((rsl_saga_change_){11, false, NO, 0, RSL_SAGA_UNWOUND, 1, 0, 0}, &begin,
                 "END, unwound");
     expect_text((rsl_saga_change_){11, false, NO, 0, 6, 1, 0, 0}, &begin, "END, ?");
-    expect_text((rsl_saga_change_){12, false, NO, 0, 0, 1, 0, 0}, &begin, "?");
+    expect_text((rsl_saga_change_){12, true, 1, 0, 0, 1, 0, 0}, &begin, "PUT OFF undo charge");
+    expect_text((rsl_saga_change_){13, false, NO, 0, 0, 1, 0, 0}, &begin, "?");
     expect_text((rsl_saga_change_){0, false, NO, 0, 0, 1, 0, 0}, &begin, "?");
 }
 

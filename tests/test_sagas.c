@@ -160,8 +160,9 @@ static note diary_last(diary *d, rsl_saga_id saga, int kind)
 }
 
 static const char *const event_words[] = {"?", "BEGUN", "start", "done", "again", "fail", "doubt",
-                                          "undo", "undone", "undo-again", "park", "BACK", "FORTH",
-                                          "WORD", "END", "CLAIMED", "LOST", "FAILED"};
+                                          "undo", "undone", "undo-again", "park", "put-off",
+                                          "BACK", "FORTH", "WORD", "END", "CLAIMED", "LOST",
+                                          "FAILED"};
 
 /* All events of a saga in the order in which they were told; those of steps with their names. */
 static void diary_expect(diary *d, rsl_saga_id saga, const char *expected)
@@ -272,6 +273,14 @@ static void world_reopen(world *w)
     world_close(w);
     memory_store_restart(&w->memory);
     world_open(w);
+}
+
+/* Its process is killed: nothing that it does from now on is kept. */
+static void world_crash(world *w)
+{
+    w->memory.stopped = true;
+    world_close(w);
+    memory_store_restart(&w->memory);
 }
 
 static int world_end(void **state)
@@ -668,7 +677,8 @@ static void nothing_that_was_read_runs_before_recover(void **state)
     world_open(w);
     DEFINE(w, "abc", abc);
     rsl_saga_id id = begin(w, "abc", "k");
-    world_reopen(w);
+    world_crash(w);
+    world_open(w);
     DEFINE(w, "abc", abc);
     w->time.now += RSL_SEC(1000);
     assert_true(rsl_sagas_work(w->sagas) == RSL_FOREVER);
@@ -1322,7 +1332,8 @@ static void a_saga_that_was_read_may_be_cancelled_before_recover(void **state)
     world_open(w);
     DEFINE(w, "abc", abc);
     rsl_saga_id id = begin(w, "abc", "k");
-    world_reopen(w);
+    world_crash(w);
+    world_open(w);
     DEFINE(w, "abc", abc);
     assert_int_equal(rsl_sagas_cancel(w->sagas, id), RSL_OK);
     assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
@@ -1574,7 +1585,7 @@ static rsl_saga_id leave_begun(world *w, const char *key)
     world_open(w);
     DEFINE(w, "def", abc);
     rsl_saga_id id = begin(w, "def", key);
-    world_close(w);
+    world_crash(w);
     return id;
 }
 
@@ -1696,6 +1707,95 @@ static void a_hole_in_a_log_parks_its_saga_and_no_other(void **state)
     assert_int_equal(end_of(w, holed), RSL_SAGA_ABANDONED);
     assert_int_equal(end_of(w, headless), RSL_SAGA_ABANDONED);
     saga_rig_expect(&w->rig, "c?+");
+}
+
+/* ---------------------------------------------------------------- suspects */
+
+/* Sagas of one step, p and q, of which q has a deadline of 10 s. */
+static void open_suspects(world *w)
+{
+    rsl_saga_step one[] = {saga_step("p")}, other[] = {saga_step("q")};
+    rsl_saga_def def = {"other", 1, other, 1, RSL_SEC(10)};
+    world_open(w);
+    DEFINE(w, "one", one);
+    assert_int_equal(rsl_sagas_register(w->sagas, &def, &w->rig), RSL_OK);
+}
+
+/* A during: the process dies in this call. */
+static void dies(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
+{
+    world *w = rig->arg;
+    (void)step, (void)outcome;
+    if (!w->memory.stopped) {
+        w->memory.stopped = true;
+        atomic_store(&w->told, (int)stats_of(w).ready);
+    }
+}
+
+/* Recovers, and dies in the first step that is called. How many more were to be. */
+static int die_once(world *w)
+{
+    w->rig.during = dies;
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+    (void)rsl_sagas_work(w->sagas);
+    world_crash(w);
+    w->rig.during = NULL;
+    saga_rig_clear(&w->rig);
+    open_suspects(w);
+    return atomic_load(&w->told);
+}
+
+/* Has two sagas die together until both are suspects. */
+static void make_suspects(world *w, rsl_saga_id *one, rsl_saga_id *other)
+{
+    open_suspects(w);
+    *one = begin(w, "one", "p");
+    *other = begin(w, "other", "q");
+    for (int i = 0; i <= RSL_SAGA_CUTS_SUSPECT_; i++) {
+        assert_int_equal(die_once(w), 1);
+    }
+}
+
+static void of_steps_that_crashes_cut_short_again_and_again_one_is_started_at_a_time(void **state)
+{
+    world *w = *state;
+    rsl_saga_id one, other;
+    make_suspects(w, &one, &other);
+    for (int i = RSL_SAGA_CUTS_SUSPECT_; i < RSL_SAGA_CUTS_MAX_; i++) {
+        assert_int_equal(die_once(w), 0);
+    }
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+    assert_int_equal(end_of(w, one), RSL_SAGA_UNWOUND); /* the cause, for all that can be told */
+    assert_int_equal(end_of(w, other), RSL_SAGA_DONE);
+    saga_rig_expect(&w->rig, "-p? q?+");
+}
+
+/* A during: while p is out, the deadline of the saga of q passes. */
+static void outlasts_the_other(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
+{
+    world *w = rig->arg;
+    (void)outcome;
+    if (strcmp(rsl_step_name(step), "p") == 0) {
+        assert_int_equal(look(w, atomic_load(&w->id)).info.state, RSL_SAGA_RUNNING);
+        w->time.now += RSL_SEC(11);
+        (void)rsl_sagas_work(w->sagas);
+        assert_int_equal(look(w, atomic_load(&w->id)).info.state, RSL_SAGA_UNWOUND);
+        atomic_store(&w->told, 77);
+    }
+}
+
+static void a_suspect_that_waits_for_another_still_heeds_its_deadline(void **state)
+{
+    world *w = *state;
+    rsl_saga_id one, other;
+    make_suspects(w, &one, &other);
+    atomic_store(&w->id, other);
+    w->rig.during = outlasts_the_other;
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+    assert_int_equal(end_of(w, one), RSL_SAGA_DONE);
+    assert_int_equal(atomic_load(&w->told), 77);
+    assert_int_equal(diary_last(&w->diary, other, RSL_SAGA_TURNS_BACK).status, RSL_ETIMEOUT);
+    saga_rig_expect(&w->rig, "p?+ -q?");
 }
 
 /* ------------------------------------------------------- list, look, stats */
@@ -2566,6 +2666,71 @@ static void close_waits_for_steps_and_gives_up_with_its_ctx(void **state)
     saga_rig_expect(&w->rig, "a b c");
 }
 
+/* Opens anew with the definition abc. */
+static void reopen_abc(world *w)
+{
+    world_reopen(w);
+    DEFINE(w, "abc", abc);
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+}
+
+static void a_step_that_close_finds_uncalled_is_as_if_it_had_not_been_started(void **state)
+{
+    world *w = *state;
+    world_open(w);
+    DEFINE(w, "abc", abc);
+    rsl_saga_id id = begin(w, "abc", "k");
+    for (int i = 0; i < 2 * RSL_SAGA_CUTS_MAX_; i++) {
+        assert_int_equal(stats_of(w).running, 0);
+        reopen_abc(w);
+    }
+    assert_int_equal(end_of(w, id), RSL_SAGA_DONE);
+    saga_rig_expect(&w->rig, "a b c");
+    assert_int_equal(diary_count(&w->diary, id, RSL_SAGA_STEP_PUT_OFF), 2 * RSL_SAGA_CUTS_MAX_);
+    assert_int_equal(diary_count(&w->diary, id, RSL_SAGA_STEP_STARTED),
+                     2 * RSL_SAGA_CUTS_MAX_ + 3);
+}
+
+static void an_undo_that_close_finds_uncalled_is_as_if_it_had_not_been_started(void **state)
+{
+    world *w = *state;
+    rsl_saga_step steps[] = {saga_step("a"), saga_step("b"), saga_step("c")};
+    steps[1].retry.delay_first = RSL_SEC(100);
+    world_open(w);
+    DEFINE(w, "abc", steps);
+    saga_rig_script(&w->rig, "b", "R");
+    rsl_saga_id id = begin(w, "abc", "k");
+    (void)rsl_sagas_work(w->sagas);
+    assert_int_equal(rsl_sagas_cancel(w->sagas, id), RSL_OK);
+    assert_int_equal(stats_of(w).ready, 1);
+    for (int i = 0; i < 2 * RSL_SAGA_CUTS_MAX_; i++) {
+        reopen_abc(w);
+    }
+    assert_int_equal(end_of(w, id), RSL_SAGA_UNWOUND);
+    saga_rig_expect(&w->rig, "a b:R -b? -a");
+}
+
+static void an_attempt_that_close_finds_uncalled_follows_those_before_it(void **state)
+{
+    world *w = *state;
+    rsl_saga_step steps[] = {saga_step("a"), saga_step("b"), saga_step("c")};
+    steps[0].retry = (rsl_saga_retry){2, RSL_SEC(1), RSL_SEC(1), 1};
+    world_open(w);
+    DEFINE(w, "abc", steps);
+    saga_rig_script(&w->rig, "a", "RR");
+    rsl_saga_id id = begin(w, "abc", "k");
+    (void)rsl_sagas_work(w->sagas);
+    w->time.now += RSL_SEC(2);
+    world_reopen(w);
+    DEFINE(w, "abc", steps);
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+    world_reopen(w);
+    DEFINE(w, "abc", steps);
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+    assert_int_equal(end_of(w, id), RSL_SAGA_UNWOUND);
+    saga_rig_expect(&w->rig, "a:R a?+:R -a?");
+}
+
 static void close_waits_by_the_clock_of_the_runtime(void **state)
 {
     world *w = *state;
@@ -3111,7 +3276,7 @@ typedef struct hosts {
     host          a, b;
     const char   *who;       /* for a during: the step it acts on */
     rsl_saga_id   id;        /* for a during or a hook */
-    _Atomic int   seen, told, gate;
+    _Atomic int   seen, told, gate, fails;
     bool          threads;   /* by the real clock */
     long          live;
 } hosts;
@@ -3370,7 +3535,7 @@ static void a_host_calls_no_step_once_its_lease_may_have_ended(void **state)
     assert_int_equal(diary_count(&h->a.diary, id, RSL_SAGA_LOST), 1);
     h->time.now = START + RSL_SEC(20);
     host_expect_end(&h->b, id, RSL_SAGA_DONE);
-    saga_rig_expect(&h->b.rig, "a?+ b c");
+    saga_rig_expect(&h->b.rig, "a b c"); /* as what was not called was put off */
 }
 
 static void keep_a_saga_for_long(hosts *h)
@@ -3565,6 +3730,119 @@ static void a_step_is_told_that_the_lease_of_its_saga_is_lost(void **state)
     saga_rig_expect(&h->b.rig, "b?+ c");
 }
 
+static uint32_t stats_live(rsl_sagas *sagas)
+{
+    rsl_sagas_stats stats;
+    rsl_sagas_stats_get(sagas, &stats);
+    return stats.live;
+}
+
+/* An on_renew: from when a step is out, the store does not answer before the gate is open. */
+static void never_answers(shared_host *way)
+{
+    host *x = way->arg;
+    while (atomic_load(&x->all->told) != 0 && atomic_load(&x->all->gate) == 0) {
+        nap(RSL_US(200));
+    }
+}
+
+/* A during: who waits for its cancel, and opens the gate then. */
+static void who_stops_when_it_is_told_to(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
+{
+    host *x = rig->arg;
+    hosts *h = x->all;
+    rsl_ctx ctx = rsl_step_ctx(step);
+    (void)outcome;
+    if (strcmp(rsl_step_name(step), h->who) == 0) {
+        rsl_time end = rsl_now() + PATIENCE;
+        atomic_store(&h->told, 1);
+        while (!rsl_cancel_fired(ctx.cancel) && rsl_now() < end) {
+            nap(RSL_US(200));
+        }
+        if (atomic_load(&h->fails)) {
+            *outcome = RSL_STEP_FAIL;
+        }
+        atomic_store(&h->seen, rsl_cancel_fired(ctx.cancel) ? 1 : 2);
+        atomic_store(&h->gate, 1);
+    }
+}
+
+/* Its step b ends only when it is told to stop. */
+static void stop_in_time(hosts *h, bool fails)
+{
+    h->who = "b";
+    atomic_store(&h->fails, fails);
+    h->a.rig.during = who_stops_when_it_is_told_to;
+    h->a.way.on_renew = never_answers;
+    h->a.config.threads = 1;
+    h->a.config.claim_for = RSL_SEC(1);
+    host_open(&h->a);
+    rsl_time start = rsl_now();
+    rsl_saga_id id = host_begin(&h->a, "k");
+    EVENTUALLY(atomic_load(&h->seen) != 0);
+    assert_int_equal(atomic_load(&h->seen), 1);
+    assert_true(rsl_now() - start >= RSL_MS(800));
+    EVENTUALLY(diary_count(&h->a.diary, id, RSL_SAGA_LOST) == 1);
+    assert_int_equal(diary_last(&h->a.diary, id, RSL_SAGA_LOST).status, RSL_ETIMEOUT);
+    saga_rig_expect(&h->a.rig, fails ? "a b:F" : "a b");
+    EVENTUALLY(stats_live(h->a.sagas) == 0);
+    host_open_and_recover(&h->b);
+    host_expect_end(&h->b, id, RSL_SAGA_DONE);
+    saga_rig_expect(&h->b.rig, fails ? "b?+ c" : "c");
+}
+
+static void a_step_is_told_to_stop_in_time_though_the_store_does_not_answer(void **state)
+{
+    stop_in_time(*state, false);
+}
+
+static void what_a_step_that_was_told_to_stop_says_turns_no_saga_back(void **state)
+{
+    stop_in_time(*state, true);
+}
+
+static void *closes(void *arg)
+{
+    host *x = arg;
+    assert_int_equal(rsl_sagas_close(x->sagas, NULL), RSL_OK);
+    return NULL;
+}
+
+/* A during: while who is out, its runtime is closed, and several leases go by. */
+static void who_outlasts_a_close(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
+{
+    host *x = rig->arg;
+    (void)outcome;
+    if (strcmp(rsl_step_name(step), x->all->who) == 0) {
+        atomic_store(&x->all->seen, 1);
+        while (atomic_load(&x->all->gate) == 0) {
+            nap(RSL_US(200));
+        }
+        nap(RSL_SEC(1));
+        atomic_store(&x->all->told, rsl_cancel_fired(rsl_step_ctx(step).cancel) ? 2 : 1);
+    }
+}
+
+static void leases_of_steps_that_close_waits_for_are_renewed(void **state)
+{
+    hosts *h = *state;
+    h->who = "b";
+    h->a.rig.during = who_outlasts_a_close;
+    h->a.config.claim_for = RSL_MS(300);
+    host_open(&h->a);
+    host_open_and_recover(&h->b);
+    rsl_saga_id id = host_begin(&h->a, "k");
+    EVENTUALLY(atomic_load(&h->seen) == 1);
+    pthread_t thread = thread_start(closes, &h->a);
+    atomic_store(&h->gate, 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    h->a.sagas = NULL;
+    assert_int_equal(atomic_load(&h->told), 1);
+    assert_int_equal(diary_count(&h->a.diary, id, RSL_SAGA_LOST), 0);
+    host_expect_end(&h->b, id, RSL_SAGA_DONE);
+    saga_rig_expect(&h->b.rig, "c");
+}
+
 static void close_gives_the_leases_back(void **state)
 {
     hosts *h = *state;
@@ -3672,7 +3950,7 @@ static void a_log_that_cannot_be_read_is_left_to_others_and_read_again_later(voi
     atomic_store(&h->b.way.load_status, RSL_OK);
     host_expect_end(&h->b, second, RSL_SAGA_DONE);
     host_expect_end(&h->b, id, RSL_SAGA_DONE);
-    saga_rig_expect(&h->b.rig, "a?+ b c");
+    saga_rig_expect(&h->b.rig, "a b c");
 }
 
 static void a_claim_survives_each_failed_allocation(void **state)
@@ -3937,6 +4215,11 @@ int main(void)
         HERE(close_refuses_null_and_frees_what_never_ran),
         THREADS(close_waits_for_steps_and_gives_up_with_its_ctx),
         THREADS(close_waits_by_the_clock_of_the_runtime),
+        HERE(a_step_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
+        HERE(an_undo_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
+        HERE(an_attempt_that_close_finds_uncalled_follows_those_before_it),
+        HERE(of_steps_that_crashes_cut_short_again_and_again_one_is_started_at_a_time),
+        HERE(a_suspect_that_waits_for_another_still_heeds_its_deadline),
         THREADS(those_who_wait_are_told_that_it_closes),
         THREADS(close_ends_when_an_append_under_way_does),
         THREADS(close_ends_when_a_compaction_under_way_does),
@@ -3970,6 +4253,9 @@ int main(void)
         HOSTS(a_word_that_does_not_fit_leaves_a_parked_saga_to_others),
         HOSTS(a_saga_that_runs_elsewhere_cannot_be_resolved),
         HOSTS(leases_that_cannot_be_renewed_are_lost_in_time),
+        HOSTS_THREADS(a_step_is_told_to_stop_in_time_though_the_store_does_not_answer),
+        HOSTS_THREADS(what_a_step_that_was_told_to_stop_says_turns_no_saga_back),
+        HOSTS_THREADS(leases_of_steps_that_close_waits_for_are_renewed),
         HOSTS(a_step_is_told_that_the_lease_of_its_saga_is_lost),
         HOSTS(close_gives_the_leases_back),
         HOSTS(a_store_that_fails_for_a_while_costs_a_lease_and_no_saga),

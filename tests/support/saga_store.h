@@ -61,7 +61,7 @@ SUPPORT_UNUSED static void kept_records_free_(kept_records *kept)
 /* The first byte of a record says what it is; so much of the format the tests know. */
 enum {
     KIND_BEGIN = 1, KIND_START, KIND_DONE, KIND_RETRY, KIND_FAIL, KIND_DOUBT, KIND_TURN,
-    KIND_FORTH, KIND_PARK, KIND_RESOLVE, KIND_END
+    KIND_FORTH, KIND_PARK, KIND_RESOLVE, KIND_END, KIND_PUT_OFF
 };
 
 SUPPORT_UNUSED static int record_kind(const rsl_saga_record *record)
