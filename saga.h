@@ -7160,8 +7160,8 @@ static inline bool rsl_sagas_submit_(rsl_sagas *sagas)
 /* Lock held before and after. Does one thing, if there is one; false: nothing can be done now. */
 static inline bool rsl_sagas_turn_(rsl_sagas *sagas, bool may_run)
 {
-    /* before work that may never end for as long as leases, and before leases are thought over: who
-       wakes from a pause asks the store first */
+    /* before work that may never end for as long as leases, and before leases are thought over:
+       who wakes from a pause asks the store first */
     if (rsl_sagas_has_duty_(sagas)) {
         rsl_sagas_duty_(sagas);
         return true;
