@@ -473,7 +473,8 @@ typedef struct rsl_saga_builder {
    Returns RSL_OK: all done; RSL_EUNWOUND: all that was done, or may have been, is undone;
    RSL_EPARKED: a compensation is out of attempts, or a pivot's outcome is unknown; all that could
    be undone without it is. RSL_EINVAL: rsl_saga_def_check has a reason; RSL_ENOMEM; nothing was
-   run then. Allocates once, at the start. errno is as the steps left it. */
+   run then. Allocates once, at the start, and not at all for up to 16 steps; takes about 4 KiB of
+   stack. errno is as the steps left it. */
 RSL_API int rsl_saga_run(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg);
 
 /* ---- the runtime ---- */
@@ -2516,15 +2517,30 @@ static inline bool rsl_steps_within_(const rsl_steps_ *a, const rsl_steps_ *b)
     return rest == 0;
 }
 
-/* The first member from `from` on; RSL_SAGA_STEPS_MAX: there is none. */
-static inline uint32_t rsl_steps_next_(const rsl_steps_ *set, uint32_t from)
+/* The first member from `from` on, below `end`; else a number from there on. */
+static inline uint32_t rsl_steps_next_(const rsl_steps_ *set, uint32_t from, uint32_t end)
 {
-    for (uint32_t i = from / 64; i < RSL_STEPS_WORDS_; i++) {
-        uint64_t left = set->word[i];
-        if (i == from / 64) left &= ~(uint64_t)0 << from % 64;
-        if (left != 0) return 64 * i + (uint32_t)__builtin_ctzll(left);
+    if (from >= end) return end;
+    uint32_t i = from / 64;
+    uint64_t left = set->word[i] & ~(uint64_t)0 << from % 64;
+    while (left == 0) {
+        if (++i * 64 >= end) return end;
+        left = set->word[i];
     }
-    return RSL_SAGA_STEPS_MAX;
+    return 64 * i + (uint32_t)__builtin_ctzll(left);
+}
+
+/* The same of what is no member. */
+static inline uint32_t rsl_steps_next_out_(const rsl_steps_ *set, uint32_t from, uint32_t end)
+{
+    if (from >= end) return end;
+    uint32_t i = from / 64;
+    uint64_t left = ~set->word[i] & ~(uint64_t)0 << from % 64;
+    while (left == 0) {
+        if (++i * 64 >= end) return end;
+        left = ~set->word[i];
+    }
+    return 64 * i + (uint32_t)__builtin_ctzll(left);
 }
 
 static inline uint32_t rsl_steps_count_(const rsl_steps_ *set)
@@ -2536,37 +2552,28 @@ static inline uint32_t rsl_steps_count_(const rsl_steps_ *set)
 
 /* ---- definitions: checked, and made into plans ---- */
 
-/* A step as decisions see it. */
-typedef struct rsl_saga_part_ {
-    const char    *name;
-    rsl_step_fn    run, undo;
-    bool           undoable; /* undo is there, also where only its name is known */
-    unsigned       flags;
-    rsl_time       timeout;
-    rsl_saga_retry retry, undo_retry; /* in force */
-    rsl_steps_     direct;   /* what `after` says */
-    rsl_steps_     before;   /* all that must be done first, however far */
-    rsl_steps_     behind;   /* the steps whose `before` this one is in */
-} rsl_saga_part_;
-
 typedef struct rsl_saga_plan_ {
-    const char     *name;
-    uint32_t        version, count;
-    int32_t         pivot;    /* -1: none */
-    rsl_time        deadline; /* RSL_FOREVER: none */
-    rsl_saga_part_ *parts;
+    const char          *name;
+    uint32_t             version, count;
+    int32_t              pivot;    /* -1: none */
+    rsl_time             deadline; /* RSL_FOREVER: none */
+    const rsl_saga_step *steps;    /* as defined; or, of a plan that was read, what a log tells */
+    rsl_steps_          *direct;   /* of each step: what its `after` says; */
+    rsl_steps_          *before;   /* all that must be done first, however far; */
+    rsl_steps_          *behind;   /* the steps whose `before` it is in */
 } rsl_saga_plan_;
+
+enum { RSL_SAGA_SETS_ = 3 }; /* for each step */
 
 static inline bool rsl_saga_name_ok_(const char *name)
 {
-    size_t length = 0;
-    if (name == NULL) return false;
-    for (; name[length] != '\0'; length++) {
-        unsigned char c = (unsigned char)name[length];
-        if (length == RSL_SAGA_NAME_MAX || c < ' ' || c == 127 || c == '/' || c == ',')
-            return false;
+    if (name == NULL || name[0] == '\0') return false;
+    for (size_t i = 0; name[i] != '\0'; i++) {
+        unsigned char c = (unsigned char)name[i];
+        bool wrong = c < '0' ? c < ' ' || c == '/' || c == ',' : c == 127;
+        if (wrong || i == RSL_SAGA_NAME_MAX) return false;
     }
-    return length > 0;
+    return true;
 }
 
 /* The reason, as for undo_retry: without its first five bytes it is that for retry. */
@@ -2581,11 +2588,11 @@ static inline const char *rsl_saga_retry_check_(const rsl_saga_retry *retry)
     return NULL;
 }
 
-static inline rsl_saga_retry rsl_saga_retry_resolve_(const rsl_saga_retry *retry,
-                                                     uint32_t attempts)
+/* What is in force for the step in that direction. */
+static inline rsl_saga_retry rsl_saga_retry_of_(const rsl_saga_step *step, bool undo)
 {
-    rsl_saga_retry r = *retry;
-    if (r.attempts_max == 0) r.attempts_max = attempts;
+    rsl_saga_retry r = undo ? step->undo_retry : step->retry;
+    if (r.attempts_max == 0) r.attempts_max = undo ? 8 : 3;
     if (r.delay_first == 0) r.delay_first = RSL_MS(100);
     if (r.delay_first == RSL_NONE) r.delay_first = 0;
     if (r.delay_max == 0) r.delay_max = r.delay_first > RSL_SEC(10) ? r.delay_first : RSL_SEC(10);
@@ -2602,6 +2609,16 @@ static inline int rsl_saga_named_(const rsl_saga_def *def, const char *name, siz
             return (int)i;
     }
     return -1;
+}
+
+static inline bool rsl_saga_is_taken_(const rsl_saga_def *def, uint32_t i)
+{
+    const char *name = def->steps[i].name;
+    for (uint32_t j = 0; j < i; j++) {
+        const char *other = def->steps[j].name;
+        if (other[0] == name[0] && strcmp(other, name) == 0) return true;
+    }
+    return false;
 }
 
 /* What a step's `after` says. The reason why not, or NULL. */
@@ -2650,8 +2667,8 @@ static inline int rsl_saga_close_(uint32_t count, const rsl_steps_ *direct, rsl_
         for (uint32_t i = 0; i < count; i++) {
             if (rsl_steps_has_(&known, i) || !rsl_steps_within_(&direct[i], &known)) continue;
             before[i] = direct[i];
-            for (uint32_t j = rsl_steps_next_(&direct[i], 0); j < count;
-                 j = rsl_steps_next_(&direct[i], j + 1))
+            for (uint32_t j = rsl_steps_next_(&direct[i], 0, count); j < count;
+                 j = rsl_steps_next_(&direct[i], j + 1, count))
                 rsl_steps_join_(&before[i], &before[j]);
             rsl_steps_add_(&known, i);
             found++;
@@ -2669,8 +2686,7 @@ static inline const char *rsl_saga_step_check_(const rsl_saga_def *def, uint32_t
     const rsl_saga_step *step = &def->steps[i];
     if (!rsl_saga_name_ok_(step->name))
         return "name: must have 1 to 63 bytes, none of them '/', ',' or a control character";
-    if (rsl_saga_named_(def, step->name, strlen(step->name)) != (int)i)
-        return "name: another step has it";
+    if (rsl_saga_is_taken_(def, i)) return "name: another step has it";
     if (step->run == NULL) return "run: must be set";
     if (step->timeout < 0) return "timeout: must not be negative";
     if (step->flags & ~(unsigned)(RSL_STEP_PIVOT | RSL_STEP_RETRIABLE | RSL_STEP_SAVEPOINT))
@@ -2734,42 +2750,33 @@ static inline const char *rsl_saga_check_(const rsl_saga_def *def, rsl_steps_ *d
     return why;
 }
 
-/* Ties the parts together: their `before` is there, and the rest that follows from it. */
+/* A plan whose `direct` and `before` are known: what follows from them. */
 static inline void rsl_saga_plan_tie_(rsl_saga_plan_ *plan)
 {
     plan->pivot = -1;
+    memset(plan->behind, 0, plan->count * sizeof *plan->behind);
     for (uint32_t i = 0; i < plan->count; i++) {
-        if (plan->parts[i].flags & RSL_STEP_PIVOT) plan->pivot = (int32_t)i;
-        const rsl_steps_ *before = &plan->parts[i].before;
-        for (uint32_t j = rsl_steps_next_(before, 0); j < plan->count;
-             j = rsl_steps_next_(before, j + 1))
-            rsl_steps_add_(&plan->parts[j].behind, i);
+        if (plan->steps[i].flags & RSL_STEP_PIVOT) plan->pivot = (int32_t)i;
+        const rsl_steps_ *before = &plan->before[i];
+        for (uint32_t j = rsl_steps_next_(before, 0, plan->count); j < plan->count;
+             j = rsl_steps_next_(before, j + 1, plan->count))
+            rsl_steps_add_(&plan->behind[j], i);
     }
 }
 
-/* parts has room for def->count; names stay the definition's. */
-static inline void rsl_saga_plan_make_(rsl_saga_plan_ *plan, rsl_saga_part_ *parts,
-                                       const rsl_saga_def *def, const rsl_steps_ *direct,
-                                       const rsl_steps_ *before)
+/* The plan of a definition that was checked: this has written the first two of RSL_SAGA_SETS_ sets
+   for each step. It refers to the name, the steps and the sets. */
+static inline void rsl_saga_plan_make_(rsl_saga_plan_ *plan, const rsl_saga_def *def,
+                                       rsl_steps_ *sets)
 {
-    bool endless = def->deadline == 0;
-    *plan = (rsl_saga_plan_){def->name, def->version, (uint32_t)def->count, -1,
-                             endless ? RSL_FOREVER : def->deadline, parts};
-    for (uint32_t i = 0; i < plan->count; i++) {
-        const rsl_saga_step *step = &def->steps[i];
-        rsl_saga_part_ *part = &parts[i];
-        part->name = step->name;
-        part->run = step->run;
-        part->undo = step->undo;
-        part->undoable = step->undo != NULL;
-        part->flags = step->flags;
-        part->timeout = step->timeout == 0 ? RSL_FOREVER : step->timeout;
-        part->retry = rsl_saga_retry_resolve_(&step->retry, 3);
-        part->undo_retry = rsl_saga_retry_resolve_(&step->undo_retry, 8);
-        part->direct = direct[i];
-        part->before = before[i];
-        memset(&part->behind, 0, sizeof part->behind);
-    }
+    plan->name = def->name;
+    plan->version = def->version;
+    plan->count = (uint32_t)def->count;
+    plan->deadline = def->deadline == 0 ? RSL_FOREVER : def->deadline;
+    plan->steps = def->steps;
+    plan->direct = sets;
+    plan->before = sets + def->count;
+    plan->behind = sets + 2 * def->count;
     rsl_saga_plan_tie_(plan);
 }
 
@@ -2961,7 +2968,7 @@ static inline bool rsl_saga_apply_forth_(const rsl_saga_plan_ *plan, rsl_saga_vi
 {
     if (!view->back || change->step != view->target) return false;
     for (uint32_t i = 0; i < plan->count; i++) {
-        if (!rsl_steps_has_(&plan->parts[change->step].behind, i)) continue;
+        if (!rsl_steps_has_(&plan->behind[change->step], i)) continue;
         uint32_t round = view->marks[i].round + 1, returns = view->marks[i].returns;
         memset(&view->marks[i], 0, sizeof view->marks[i]);
         view->marks[i].round = round;
@@ -3089,12 +3096,12 @@ static inline uint16_t rsl_saga_savepoint_(const rsl_saga_plan_ *plan, const rsl
     uint16_t best = RSL_SAGA_NO_STEP_;
     uint32_t depth = 0;
     for (uint32_t i = 0; i < plan->count; i++) {
-        const rsl_saga_part_ *part = &plan->parts[i];
-        if ((part->flags & RSL_STEP_SAVEPOINT) == 0 || !rsl_steps_has_(&part->behind, failed) ||
-            !rsl_steps_has_(&view->done, i) ||
-            view->marks[i].returns + 1 >= part->retry.attempts_max)
+        const rsl_saga_step *step = &plan->steps[i];
+        if ((step->flags & RSL_STEP_SAVEPOINT) == 0 ||
+            !rsl_steps_has_(&plan->behind[i], failed) || !rsl_steps_has_(&view->done, i) ||
+            view->marks[i].returns + 1 >= rsl_saga_retry_of_(step, false).attempts_max)
             continue;
-        uint32_t deep = rsl_steps_count_(&part->before) + 1;
+        uint32_t deep = rsl_steps_count_(&plan->before[i]) + 1;
         if (deep < depth) continue;
         depth = deep;
         best = (uint16_t)i;
@@ -3107,87 +3114,88 @@ static inline void rsl_saga_due_(rsl_saga_next_ *rest, rsl_time at)
     if (at < rest->at) rest->at = at;
 }
 
-/* A step of a saga that goes forward, in *next: whether it starts, parks, or makes the saga turn
-   back; else adds to `rest`. */
-static inline bool rsl_saga_next_step_(const rsl_saga_plan_ *plan, const rsl_saga_view_ *view,
-                                       uint32_t i, rsl_time now, uint64_t epoch,
-                                       rsl_saga_next_ *next, rsl_saga_next_ *rest)
+/* A step of a saga that goes forward: whether it starts, parks, or makes the saga turn back; else
+   adds to `rest`. */
+static inline rsl_saga_verdict_ rsl_saga_next_step_(const rsl_saga_plan_ *plan,
+                                                    const rsl_saga_view_ *view, uint32_t i,
+                                                    rsl_time now, uint64_t epoch,
+                                                    rsl_saga_next_ *rest)
 {
     const rsl_saga_mark_ *mark = &view->marks[i];
-    const rsl_saga_part_ *part = &plan->parts[i];
+    const rsl_saga_step *step = &plan->steps[i];
     bool starts = false, failed = false;
     switch (mark->phase) {
     case RSL_SAGA_IDLE_:
-        starts = rsl_steps_within_(&part->before, &view->done);
+        starts = rsl_steps_within_(&plan->before[i], &view->done);
         break;
     case RSL_SAGA_WAITING_: starts = true; break;
     case RSL_SAGA_OUT_:
         rest->out = rest->out || mark->epoch == epoch;
         starts = mark->epoch != epoch;
-        failed = starts && mark->cuts >= RSL_SAGA_CUTS_MAX_ && !(part->flags & RSL_STEP_RETRIABLE);
+        failed = starts && mark->cuts >= RSL_SAGA_CUTS_MAX_ && !(step->flags & RSL_STEP_RETRIABLE);
         break;
     case RSL_SAGA_FAILED_:
     case RSL_SAGA_UNKNOWN_: failed = true; break;
     case RSL_SAGA_STUCK_: rest->stuck = true; break;
     default: break;
     }
-    if (!starts && !failed) return false;
-    if (!failed && mark->phase != RSL_SAGA_OUT_ && mark->next_at > now) {
-        rsl_saga_due_(rest, mark->next_at);
-        return false;
+    if (failed) {
+        /* Nothing undoes a pivot whose outcome is not known, and nothing may be built on it. */
+        bool parks = (int32_t)i == plan->pivot && mark->phase != RSL_SAGA_FAILED_ &&
+                     step->undo == NULL;
+        return parks ? RSL_SAGA_PARK_ : RSL_SAGA_TURN_;
     }
-    *next = *rest;
-    next->step = (uint16_t)i;
-    next->status = mark->status;
-    next->verdict = failed ? RSL_SAGA_TURN_ : RSL_SAGA_START_;
-    if (failed) next->target = rsl_saga_savepoint_(plan, view, i);
-    /* Nothing undoes a pivot whose outcome is not known, and nothing may be built on it. */
-    if (failed && (int32_t)i == plan->pivot && mark->phase != RSL_SAGA_FAILED_ && !part->undoable)
-        next->verdict = RSL_SAGA_PARK_;
-    return true;
+    if (starts && mark->phase != RSL_SAGA_OUT_ && mark->next_at > now) {
+        rsl_saga_due_(rest, mark->next_at);
+        starts = false;
+    }
+    return starts ? RSL_SAGA_START_ : RSL_SAGA_REST_;
 }
 
-static inline rsl_saga_next_ rsl_saga_next_forth_(const rsl_saga_plan_ *plan,
-                                                  const rsl_saga_view_ *view,
-                                                  rsl_saga_next_ rest, rsl_time now,
-                                                  uint64_t epoch)
+/* What is next of a saga that goes forward, in *next, which says REST_ at first. */
+static inline void rsl_saga_next_forth_(const rsl_saga_plan_ *plan, const rsl_saga_view_ *view,
+                                        rsl_time now, uint64_t epoch, rsl_saga_next_ *next)
 {
-    rsl_saga_next_ start = rest, next = rest;
-    uint32_t done = 0;
-    for (uint32_t i = 0; i < plan->count; i++) {
+    uint32_t count = plan->count, start = count;
+    uint32_t first = rsl_steps_next_out_(&view->done, 0, count);
+    for (uint32_t i = first; i < count; i = rsl_steps_next_out_(&view->done, i + 1, count)) {
         uint8_t phase = view->marks[i].phase;
         bool begins = phase == RSL_SAGA_IDLE_ || phase == RSL_SAGA_WAITING_;
-        done += phase == RSL_SAGA_DONE_;
-        if (phase == RSL_SAGA_DONE_ || (begins && start.verdict == RSL_SAGA_START_)) continue;
-        if (!rsl_saga_next_step_(plan, view, i, now, epoch, &next, &rest)) continue;
-        if (next.verdict != RSL_SAGA_START_) return next; /* before anything else begins */
-        if (start.verdict == RSL_SAGA_REST_) start = next;
+        if (begins && start < count) continue;
+        rsl_saga_verdict_ verdict = rsl_saga_next_step_(plan, view, i, now, epoch, next);
+        if (verdict == RSL_SAGA_START_ && start == count) start = i;
+        if (verdict != RSL_SAGA_TURN_ && verdict != RSL_SAGA_PARK_) continue;
+        next->verdict = verdict; /* before anything else begins */
+        next->step = (uint16_t)i;
+        next->status = view->marks[i].status;
+        if (verdict == RSL_SAGA_TURN_) next->target = rsl_saga_savepoint_(plan, view, i);
+        return;
     }
-    if (!rsl_saga_is_committed_(plan, view) && !rest.stuck) {
-        if (view->deadline_at <= now) {
-            rest.verdict = RSL_SAGA_TURN_;
-            rest.status = RSL_ETIMEOUT;
-            return rest;
-        }
-        rsl_saga_due_(&rest, view->deadline_at);
+    rsl_time deadline_at = next->stuck ? RSL_FOREVER : rsl_saga_heeded_deadline_(plan, view);
+    if (deadline_at <= now) {
+        next->verdict = RSL_SAGA_TURN_;
+        next->status = RSL_ETIMEOUT;
+        return;
     }
-    if (start.verdict == RSL_SAGA_START_) return start;
-    if (done == plan->count) {
-        rest.verdict = RSL_SAGA_END_;
-        rest.end = RSL_SAGA_DONE;
+    rsl_saga_due_(next, deadline_at);
+    if (start < count) {
+        next->verdict = RSL_SAGA_START_;
+        next->step = (uint16_t)start;
+    } else if (first == count) {
+        next->verdict = RSL_SAGA_END_;
+        next->end = RSL_SAGA_DONE;
     }
-    return rest;
 }
 
 /* Whether something of the step must still end, or be undone. */
-static inline bool rsl_saga_is_in_play_(const rsl_saga_part_ *part, const rsl_saga_mark_ *mark,
+static inline bool rsl_saga_is_in_play_(const rsl_saga_step *step, const rsl_saga_mark_ *mark,
                                         uint64_t epoch)
 {
     switch (mark->phase) {
-    case RSL_SAGA_OUT_: return mark->epoch == epoch || part->undoable;
+    case RSL_SAGA_OUT_: return mark->epoch == epoch || step->undo != NULL;
     case RSL_SAGA_WAITING_:
     case RSL_SAGA_DONE_:
-    case RSL_SAGA_UNKNOWN_: return part->undoable;
+    case RSL_SAGA_UNKNOWN_: return step->undo != NULL;
     case RSL_SAGA_UNDO_OUT_:
     case RSL_SAGA_UNDO_WAITING_: return true;
     case RSL_SAGA_STUCK_: return mark->undo;
@@ -3195,40 +3203,35 @@ static inline bool rsl_saga_is_in_play_(const rsl_saga_part_ *part, const rsl_sa
     }
 }
 
-/* A step in play of a saga that unwinds, as rsl_saga_next_step_. */
-static inline bool rsl_saga_next_undo_(const rsl_saga_plan_ *plan, const rsl_saga_view_ *view,
-                                       uint32_t i, const rsl_steps_ *in_play, rsl_time now,
-                                       uint64_t epoch, rsl_saga_next_ *next, rsl_saga_next_ *rest)
+/* A step in play of a saga that unwinds: whether its undo starts or parks; else adds to `rest`. */
+static inline rsl_saga_verdict_ rsl_saga_next_undo_(const rsl_saga_plan_ *plan,
+                                                    const rsl_saga_view_ *view, uint32_t i,
+                                                    const rsl_steps_ *in_play, rsl_time now,
+                                                    uint64_t epoch, rsl_saga_next_ *rest)
 {
     const rsl_saga_mark_ *mark = &view->marks[i];
-    const rsl_saga_part_ *part = &plan->parts[i];
     bool parks = false;
     switch (mark->phase) {
-    case RSL_SAGA_STUCK_: rest->stuck = true; return false;
+    case RSL_SAGA_STUCK_: rest->stuck = true; return RSL_SAGA_REST_;
     case RSL_SAGA_OUT_:
     case RSL_SAGA_UNDO_OUT_:
         if (mark->epoch == epoch) {
             rest->out = true;
-            return false;
+            return RSL_SAGA_REST_;
         }
         parks = mark->phase == RSL_SAGA_UNDO_OUT_ && mark->cuts >= RSL_SAGA_CUTS_MAX_;
         break;
     case RSL_SAGA_UNDO_WAITING_:
-        parks = mark->failures >= part->undo_retry.attempts_max;
+        parks = mark->failures >= rsl_saga_retry_of_(&plan->steps[i], true).attempts_max;
         if (!parks && mark->next_at > now) {
             rsl_saga_due_(rest, mark->next_at);
-            return false;
+            return RSL_SAGA_REST_;
         }
         break;
     default: break;
     }
-    if (rsl_steps_meet_(&part->behind, in_play)) return false; /* what came after it first */
-    *next = *rest;
-    next->step = (uint16_t)i;
-    next->undo = true;
-    next->status = mark->status;
-    next->verdict = parks ? RSL_SAGA_PARK_ : RSL_SAGA_START_;
-    return true;
+    if (rsl_steps_meet_(&plan->behind[i], in_play)) return RSL_SAGA_REST_; /* those first */
+    return parks ? RSL_SAGA_PARK_ : RSL_SAGA_START_;
 }
 
 /* The end of a wait after so many failures. RSL_FOREVER would mean that nothing is due. */
@@ -3240,41 +3243,45 @@ static inline rsl_time rsl_saga_later_(const rsl_saga_retry *retry, uint32_t fai
     return at == RSL_FOREVER ? RSL_FOREVER - 1 : at;
 }
 
-static inline rsl_saga_next_ rsl_saga_next_back_(const rsl_saga_plan_ *plan,
-                                                 const rsl_saga_view_ *view,
-                                                 rsl_saga_next_ rest, rsl_time now,
-                                                 uint64_t epoch)
+/* What is next of a saga that unwinds, in *next, which says REST_ at first. */
+static inline void rsl_saga_next_back_(const rsl_saga_plan_ *plan, const rsl_saga_view_ *view,
+                                       rsl_time now, uint64_t epoch, rsl_saga_next_ *next)
 {
-    bool whole = view->target == RSL_SAGA_NO_STEP_;
+    bool whole = view->target == RSL_SAGA_NO_STEP_, any = false;
     if (!whole && view->deadline_at <= now) { /* no use in going on from a savepoint */
-        rest.verdict = RSL_SAGA_TURN_;
-        rest.status = RSL_ETIMEOUT;
-        return rest;
+        next->verdict = RSL_SAGA_TURN_;
+        next->status = RSL_ETIMEOUT;
+        return;
     }
     rsl_steps_ in_play;
     memset(&in_play, 0, sizeof in_play);
     for (uint32_t i = 0; i < plan->count; i++) {
         const rsl_saga_mark_ *mark = &view->marks[i];
-        if (mark->phase == RSL_SAGA_OUT_ && mark->epoch == epoch) rest.out = true;
-        if (!whole && !rsl_steps_has_(&plan->parts[view->target].behind, i)) continue;
-        if (rsl_saga_is_in_play_(&plan->parts[i], mark, epoch)) rsl_steps_add_(&in_play, i);
+        if (mark->phase == RSL_SAGA_OUT_ && mark->epoch == epoch) next->out = true;
+        if (!whole && !rsl_steps_has_(&plan->behind[view->target], i)) continue;
+        if (rsl_saga_is_in_play_(&plan->steps[i], mark, epoch)) rsl_steps_add_(&in_play, i);
     }
-    rsl_saga_next_ next = rest;
-    bool any = false;
     for (uint32_t i = plan->count; i-- > 0;) {
         if (!rsl_steps_has_(&in_play, i)) continue;
         any = true;
-        if (rsl_saga_next_undo_(plan, view, i, &in_play, now, epoch, &next, &rest)) return next;
+        next->verdict = rsl_saga_next_undo_(plan, view, i, &in_play, now, epoch, next);
+        if (next->verdict == RSL_SAGA_REST_) continue;
+        next->step = (uint16_t)i;
+        next->undo = true;
+        next->status = view->marks[i].status;
+        return;
     }
-    if (any) return rest;
-    rest.verdict = whole ? RSL_SAGA_END_ : RSL_SAGA_FORTH_;
-    rest.end = RSL_SAGA_UNWOUND;
-    rest.target = view->target;
+    if (any) {
+        if (!next->stuck) rsl_saga_due_(next, rsl_saga_heeded_deadline_(plan, view));
+        return;
+    }
+    next->verdict = whole ? RSL_SAGA_END_ : RSL_SAGA_FORTH_;
+    next->end = RSL_SAGA_UNWOUND;
+    next->target = view->target;
     if (!whole) {
-        rest.at = rsl_saga_later_(&plan->parts[view->target].retry,
-                                  view->marks[view->target].returns, now);
+        rsl_saga_retry retry = rsl_saga_retry_of_(&plan->steps[view->target], false);
+        next->at = rsl_saga_later_(&retry, view->marks[view->target].returns, now);
     }
-    return rest;
 }
 
 /* What is to happen next. Who calls makes it a record, applies it, and asks again, until REST_. */
@@ -3282,24 +3289,23 @@ static inline rsl_saga_next_ rsl_saga_decide_(const rsl_saga_plan_ *plan,
                                               const rsl_saga_view_ *view, rsl_time now,
                                               uint64_t epoch)
 {
-    rsl_saga_next_ rest = {RSL_SAGA_REST_, RSL_SAGA_NO_STEP_, RSL_SAGA_NO_STEP_, false, false,
+    rsl_saga_next_ next = {RSL_SAGA_REST_, RSL_SAGA_NO_STEP_, RSL_SAGA_NO_STEP_, false, false,
                            false, 0, RSL_SAGA_RUNNING, RSL_FOREVER};
-    if (view->ended) return rest;
+    if (view->ended) return next;
     if (view->abandoned) {
         for (uint32_t i = 0; i < plan->count; i++) {
             const rsl_saga_mark_ *mark = &view->marks[i];
-            if ((mark->phase == RSL_SAGA_OUT_ || mark->phase == RSL_SAGA_UNDO_OUT_) &&
-                mark->epoch == epoch) {
-                rest.out = true;
-                return rest;
-            }
+            bool out = mark->phase == RSL_SAGA_OUT_ || mark->phase == RSL_SAGA_UNDO_OUT_;
+            next.out = next.out || (out && mark->epoch == epoch);
         }
-        rest.verdict = RSL_SAGA_END_;
-        rest.end = RSL_SAGA_ABANDONED;
-        return rest;
+        if (!next.out) next.verdict = RSL_SAGA_END_;
+        next.end = RSL_SAGA_ABANDONED;
+    } else if (view->back) {
+        rsl_saga_next_back_(plan, view, now, epoch, &next);
+    } else {
+        rsl_saga_next_forth_(plan, view, now, epoch, &next);
     }
-    return view->back ? rsl_saga_next_back_(plan, view, rest, now, epoch)
-                      : rsl_saga_next_forth_(plan, view, rest, now, epoch);
+    return next;
 }
 
 /* The record of a verdict that is not REST_. */
@@ -3342,21 +3348,20 @@ static inline rsl_saga_change_ rsl_saga_outcome_change_(const rsl_saga_plan_ *pl
                                                         rsl_time now, uint64_t epoch)
 {
     const rsl_saga_mark_ *mark = &view->marks[step];
-    const rsl_saga_part_ *part = &plan->parts[step];
     bool undo = mark->phase == RSL_SAGA_UNDO_OUT_;
-    const rsl_saga_retry *retry = undo ? &part->undo_retry : &part->retry;
     rsl_saga_change_ change = {RSL_SAGA_LOG_DOUBT_, undo, (uint16_t)step, status, 0, epoch,
                                now, 0};
     if (outcome == RSL_STEP_OK) {
         change.kind = RSL_SAGA_LOG_DONE_;
         return change;
     }
+    rsl_saga_retry retry = rsl_saga_retry_of_(&plan->steps[step], undo);
     /* A compensation and a retriable step are tried again whatever they say. */
-    bool again = undo || (part->flags & RSL_STEP_RETRIABLE) ||
-                 (outcome == RSL_STEP_RETRY && mark->failures + 1 < retry->attempts_max);
+    bool again = undo || (plan->steps[step].flags & RSL_STEP_RETRIABLE) ||
+                 (outcome == RSL_STEP_RETRY && mark->failures + 1 < retry.attempts_max);
     if (again) {
         change.kind = RSL_SAGA_LOG_RETRY_;
-        change.next_at = rsl_saga_later_(retry, mark->failures, now);
+        change.next_at = rsl_saga_later_(&retry, mark->failures, now);
     } else if (outcome == RSL_STEP_FAIL && !mark->maybe) {
         change.kind = RSL_SAGA_LOG_FAIL_;
     }
@@ -3473,7 +3478,7 @@ const char *rsl_step_key(const rsl_step *step)
     at = rsl_saga_write_(at, end, "/");
     at = rsl_saga_write_number_(at, end, step->saga);
     at = rsl_saga_write_(at, end, "/");
-    at = rsl_saga_write_(at, end, step->plan->parts[step->index].name);
+    at = rsl_saga_write_(at, end, step->plan->steps[step->index].name);
     at = rsl_saga_write_(at, end, step->undo ? "/undo" : "/run");
     if (step->mark->round > 0) {
         at = rsl_saga_write_(at, end, "/");
@@ -3484,7 +3489,7 @@ const char *rsl_step_key(const rsl_step *step)
 
 const char *rsl_step_name(const rsl_step *step)
 {
-    return step != NULL ? step->plan->parts[step->index].name : "";
+    return step != NULL ? step->plan->steps[step->index].name : "";
 }
 
 rsl_saga_id rsl_step_saga(const rsl_step *step) { return step != NULL ? step->saga : 0; }
@@ -3536,10 +3541,10 @@ const void *rsl_step_get(const rsl_step *step, const char *name, size_t *size)
     if (step != NULL && name != NULL) {
         /* Those before it are done, and stay so while it is out; of those beside it nothing is
            sure. */
-        const rsl_steps_ *before = &step->plan->parts[step->index].before;
+        const rsl_steps_ *before = &step->plan->before[step->index];
         for (uint32_t i = 0; i < step->plan->count; i++) {
             bool there = rsl_steps_has_(before, i) || (step->undo && i == step->index);
-            if (there && strcmp(step->plan->parts[i].name, name) == 0) found = step->outputs[i];
+            if (there && strcmp(step->plan->steps[i].name, name) == 0) found = step->outputs[i];
         }
     }
     if (size != NULL) *size = found.size;
@@ -3555,6 +3560,7 @@ typedef struct rsl_saga_run_ {
     const rsl_clock *clock;
     void            *arg;
     rsl_saga_output_ *outputs;
+    rsl_step         step;  /* one at a time */
     bool             timed; /* something depends on the time: the clock is read */
     char             uuid[RSL_SAGA_UUID_ + 1];
 } rsl_saga_run_;
@@ -3564,44 +3570,45 @@ static inline rsl_time rsl_saga_run_now_(const rsl_saga_run_ *run)
     return run->timed ? rsl_clock_now_(run->clock) : 0;
 }
 
-/* Calls the function of a step that has been started, and applies what it says. */
-static inline void rsl_saga_run_step_(rsl_saga_run_ *run, uint32_t index)
+static inline void rsl_saga_run_step_begin_(rsl_saga_run_ *run, uint32_t index, bool undo)
 {
-    rsl_saga_mark_ *mark = &run->view.marks[index];
-    const rsl_saga_part_ *part = &run->plan.parts[index];
-    bool undo = mark->phase == RSL_SAGA_UNDO_OUT_;
-    rsl_step step;
-    memset(&step, 0, offsetof(rsl_step, key) + 1);
-    step.plan = &run->plan;
-    step.mark = mark;
-    step.view = &run->view;
-    step.outputs = run->outputs;
-    step.uuid = run->uuid;
-    step.put_max = (size_t)64 << 10;
-    step.index = index;
-    step.undo = undo;
+    const rsl_saga_mark_ *mark = &run->view.marks[index];
+    rsl_time timeout = run->plan.steps[index].timeout;
     bool heeds = !undo && !rsl_saga_is_committed_(&run->plan, &run->view);
-    step.ctx = (rsl_ctx){0, heeds ? run->ctx->cancel : NULL, run->ctx->clock, mark->attempt,
-                         run->ctx->priority};
-    if (heeds && run->view.deadline_at != RSL_FOREVER) step.ctx.deadline = run->view.deadline_at;
-    if (part->timeout != RSL_FOREVER) {
-        rsl_time end = rsl_time_add_(rsl_clock_now_(run->clock), part->timeout);
-        if (step.ctx.deadline == 0 || end < step.ctx.deadline) step.ctx.deadline = end;
+    rsl_step *step = &run->step;
+    step->mark = mark;
+    step->index = index;
+    step->undo = undo;
+    step->status = 0;
+    step->put = (rsl_saga_output_){NULL, 0};
+    step->key[0] = '\0';
+    step->ctx = (rsl_ctx){0, heeds ? run->ctx->cancel : NULL, run->ctx->clock, mark->attempt,
+                          run->ctx->priority};
+    if (heeds && run->view.deadline_at != RSL_FOREVER) step->ctx.deadline = run->view.deadline_at;
+    if (timeout != 0) {
+        rsl_time end = rsl_time_add_(rsl_clock_now_(run->clock), timeout);
+        if (step->ctx.deadline == 0 || end < step->ctx.deadline) step->ctx.deadline = end;
     }
-    if (!undo) { /* what an earlier round put is not this one's */
+    if (!undo && run->outputs[index].data != NULL) { /* an earlier round's is not this one's */
         RSL_FREE(run->outputs[index].data);
         run->outputs[index] = (rsl_saga_output_){NULL, 0};
     }
-    rsl_outcome outcome = (undo ? part->undo : part->run)(&step, run->arg);
+}
+
+/* Calls the function of a step that has been started, and applies what it says. */
+static inline void rsl_saga_run_step_(rsl_saga_run_ *run, uint32_t index)
+{
+    const rsl_saga_step *of = &run->plan.steps[index];
+    bool undo = run->view.marks[index].phase == RSL_SAGA_UNDO_OUT_;
+    rsl_saga_run_step_begin_(run, index, undo);
+    rsl_outcome outcome = (undo ? of->undo : of->run)(&run->step, run->arg);
     if (outcome != RSL_STEP_OK) run->timed = true;
-    rsl_saga_change_ change = rsl_saga_outcome_change_(&run->plan, &run->view, index, outcome,
-                                                       step.status, rsl_saga_run_now_(run), 0);
+    rsl_saga_change_ change =
+        rsl_saga_outcome_change_(&run->plan, &run->view, index, outcome, run->step.status,
+                                 rsl_saga_run_now_(run), 0);
     rsl_saga_apply_(&run->plan, &run->view, &change);
-    if (mark->phase == RSL_SAGA_DONE_) {
-        run->outputs[index] = step.put;
-    } else {
-        RSL_FREE(step.put.data);
-    }
+    if (run->view.marks[index].phase == RSL_SAGA_DONE_) run->outputs[index] = run->step.put;
+    else if (run->step.put.data != NULL) RSL_FREE(run->step.put.data);
 }
 
 /* Whether a cancel has it turn back; forward, what is stuck is a pivot that may have happened. */
@@ -3639,37 +3646,64 @@ static inline int rsl_saga_run_loop_(rsl_saga_run_ *run)
     return run->view.end == RSL_SAGA_DONE ? RSL_OK : RSL_EUNWOUND;
 }
 
-int rsl_saga_run(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg)
-{
-    rsl_steps_ direct[RSL_SAGA_STEPS_MAX], before[RSL_SAGA_STEPS_MAX];
-    const char *step;
-    if (def == NULL || rsl_saga_check_(def, direct, before, &step) != NULL) return RSL_EINVAL;
-    size_t parts = def->count * sizeof(rsl_saga_part_);
-    size_t marks = def->count * sizeof(rsl_saga_mark_);
-    char *block = (char *)RSL_MALLOC(parts + marks + def->count * sizeof(rsl_saga_output_));
-    if (block == NULL) return RSL_ENOMEM;
+/* What a run keeps of each step, in one block: of a short saga on the stack. */
+enum {
+    RSL_SAGA_ROOM_ = RSL_SAGA_SETS_ * sizeof(rsl_steps_) + sizeof(rsl_saga_mark_) +
+                     sizeof(rsl_saga_output_),
+    RSL_SAGA_SHORT_ = 16
+};
 
+/* The block holds RSL_SAGA_ROOM_ bytes for each step; the sets, which come first, are written. */
+static inline int rsl_saga_run_in_(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg,
+                                   rsl_steps_ *sets)
+{
     rsl_saga_run_ run;
+    rsl_saga_mark_ *marks = (rsl_saga_mark_ *)(void *)(sets + RSL_SAGA_SETS_ * def->count);
     run.ctx = rsl_ctx_or_unlimited_(ctx);
     run.clock = rsl_clock_is_real_(run.ctx->clock) ? NULL : run.ctx->clock;
     run.arg = arg;
-    run.outputs = (rsl_saga_output_ *)(void *)(block + parts + marks);
+    run.outputs = (rsl_saga_output_ *)(void *)(marks + def->count);
     run.uuid[0] = '\0';
     memset(run.outputs, 0, def->count * sizeof *run.outputs);
-    rsl_saga_plan_make_(&run.plan, (rsl_saga_part_ *)(void *)block, def, direct, before);
+    rsl_saga_plan_make_(&run.plan, def, sets);
     rsl_time deadline_at = run.ctx->deadline != 0 ? run.ctx->deadline : RSL_FOREVER;
     if (run.plan.deadline != RSL_FOREVER) {
         rsl_time end = rsl_time_add_(rsl_clock_now_(run.clock), run.plan.deadline);
         if (end < deadline_at) deadline_at = end;
     }
     run.timed = deadline_at != RSL_FOREVER;
-    rsl_saga_view_init_(&run.view, (rsl_saga_mark_ *)(void *)(block + parts),
-                        (uint32_t)def->count, deadline_at);
+    rsl_saga_view_init_(&run.view, marks, (uint32_t)def->count, deadline_at);
+    memset(&run.step, 0, offsetof(rsl_step, key) + 1);
+    run.step.plan = &run.plan;
+    run.step.view = &run.view;
+    run.step.outputs = run.outputs;
+    run.step.uuid = run.uuid;
+    run.step.put_max = (size_t)64 << 10;
     int status = rsl_saga_run_loop_(&run);
     int saved = errno;
-    for (size_t i = 0; i < def->count; i++) RSL_FREE(run.outputs[i].data);
-    RSL_FREE(block);
+    for (size_t i = 0; i < def->count; i++) {
+        if (run.outputs[i].data != NULL) RSL_FREE(run.outputs[i].data);
+    }
     errno = saved;
+    return status;
+}
+
+int rsl_saga_run(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg)
+{
+    rsl_steps_ small[RSL_SAGA_SHORT_ * RSL_SAGA_ROOM_ / sizeof(rsl_steps_) + 1];
+    const char *step;
+    if (def == NULL || def->count > RSL_SAGA_STEPS_MAX) return RSL_EINVAL;
+    rsl_steps_ *sets = small;
+    if (def->count > RSL_SAGA_SHORT_) sets = (rsl_steps_ *)RSL_MALLOC(def->count * RSL_SAGA_ROOM_);
+    if (sets == NULL) return RSL_ENOMEM;
+    int status = RSL_EINVAL;
+    if (rsl_saga_check_(def, sets, sets + def->count, &step) == NULL)
+        status = rsl_saga_run_in_(def, ctx, arg, sets);
+    if (sets != small) {
+        int saved = errno;
+        RSL_FREE(sets);
+        errno = saved;
+    }
     return status;
 }
 
@@ -3747,33 +3781,38 @@ static inline void rsl_saga_put_shape_(rsl_saga_pen_ *pen, const rsl_saga_plan_ 
     rsl_saga_put_text_(pen, plan->name);
     rsl_saga_put_number_(pen, plan->count, 2);
     for (uint32_t i = 0; i < plan->count; i++) {
-        const rsl_saga_part_ *part = &plan->parts[i];
-        rsl_saga_put_number_(pen, part->flags | (part->undoable ? RSL_SAGA_UNDOABLE_ : 0), 1);
-        rsl_saga_put_text_(pen, part->name);
-        rsl_saga_put_number_(pen, rsl_steps_count_(&part->direct), 1);
+        const rsl_saga_step *step = &plan->steps[i];
+        unsigned undoable = step->undo != NULL ? RSL_SAGA_UNDOABLE_ : 0;
+        rsl_saga_put_number_(pen, step->flags | undoable, 1);
+        rsl_saga_put_text_(pen, step->name);
+        rsl_saga_put_number_(pen, rsl_steps_count_(&plan->direct[i]), 1);
         for (uint32_t j = 0; j < plan->count; j++) {
-            if (rsl_steps_has_(&part->direct, j)) rsl_saga_put_number_(pen, j, 1);
+            if (rsl_steps_has_(&plan->direct[i], j)) rsl_saga_put_number_(pen, j, 1);
         }
     }
 }
 
-static inline void rsl_saga_get_step_(rsl_saga_eye_ *eye, rsl_saga_part_ *part, char *name,
-                                      uint32_t count)
+/* Stands for a compensation of which a log tells that there is one; nobody calls it. */
+static inline rsl_outcome rsl_saga_undo_elsewhere_(rsl_step *step, void *arg)
 {
-    memset(part, 0, sizeof *part);
+    (void)step, (void)arg;
+    return RSL_STEP_UNKNOWN;
+}
+
+static inline void rsl_saga_get_step_(rsl_saga_eye_ *eye, rsl_saga_step *step, char *name,
+                                      rsl_steps_ *direct, uint32_t count)
+{
+    memset(step, 0, sizeof *step);
+    memset(direct, 0, sizeof *direct);
     unsigned flags = (unsigned)rsl_saga_get_number_(eye, 1);
-    part->flags = flags & ~(unsigned)RSL_SAGA_UNDOABLE_;
-    part->undoable = (flags & RSL_SAGA_UNDOABLE_) != 0;
-    part->name = name;
-    part->timeout = RSL_FOREVER;
+    step->flags = flags & ~(unsigned)RSL_SAGA_UNDOABLE_;
+    if (flags & RSL_SAGA_UNDOABLE_) step->undo = rsl_saga_undo_elsewhere_;
+    step->name = name;
     rsl_saga_get_text_(eye, name, RSL_SAGA_NAME_MAX);
-    rsl_saga_retry none = {0, 0, 0, 0};
-    part->retry = rsl_saga_retry_resolve_(&none, 3);
-    part->undo_retry = rsl_saga_retry_resolve_(&none, 8);
     for (uint32_t left = (uint32_t)rsl_saga_get_number_(eye, 1); left > 0; left--) {
         uint32_t other = (uint32_t)rsl_saga_get_number_(eye, 1);
         if (other >= count) eye->short_ = true;
-        else rsl_steps_add_(&part->direct, other);
+        else rsl_steps_add_(direct, other);
     }
 }
 
@@ -3788,25 +3827,24 @@ static inline int rsl_saga_plan_read_(rsl_saga_plan_ **read, const uint8_t *shap
     uint32_t count = (uint32_t)rsl_saga_get_number_(&eye, 2);
     if (eye.short_ || count == 0 || count > RSL_SAGA_STEPS_MAX) return RSL_ECORRUPT;
     size_t texts = (size_t)(count + 1) * (RSL_SAGA_NAME_MAX + 1);
-    rsl_saga_plan_ *plan = (rsl_saga_plan_ *)RSL_MALLOC(sizeof *plan +
-                                                        count * sizeof *plan->parts + texts);
+    size_t sets_size = count * RSL_SAGA_SETS_ * sizeof(rsl_steps_);
+    rsl_saga_plan_ *plan = (rsl_saga_plan_ *)RSL_MALLOC(
+        sizeof *plan + sets_size + count * sizeof(rsl_saga_step) + texts);
     if (plan == NULL) return RSL_ENOMEM;
-    rsl_saga_part_ *parts = (rsl_saga_part_ *)(void *)(plan + 1);
-    char *text = (char *)(parts + count);
-    *plan = (rsl_saga_plan_){text, version, count, -1, RSL_FOREVER, parts};
+    rsl_steps_ *sets = (rsl_steps_ *)(void *)(plan + 1);
+    rsl_saga_step *steps = (rsl_saga_step *)(void *)(sets + count * RSL_SAGA_SETS_);
+    char *text = (char *)(steps + count);
     memcpy(text, name, RSL_SAGA_NAME_MAX + 1);
+    rsl_saga_def def = {text, version, steps, count, 0};
     for (uint32_t i = 0; i < count; i++) {
         text += RSL_SAGA_NAME_MAX + 1;
-        rsl_saga_get_step_(&eye, &parts[i], text, count);
+        rsl_saga_get_step_(&eye, &steps[i], text, &sets[i], count);
     }
-    rsl_steps_ direct[RSL_SAGA_STEPS_MAX], before[RSL_SAGA_STEPS_MAX];
-    for (uint32_t i = 0; i < count; i++) direct[i] = parts[i].direct;
-    if (eye.short_ || eye.at != eye.end || rsl_saga_close_(count, direct, before) >= 0) {
+    if (eye.short_ || eye.at != eye.end || rsl_saga_close_(count, sets, sets + count) >= 0) {
         RSL_FREE(plan);
         return RSL_ECORRUPT;
     }
-    for (uint32_t i = 0; i < count; i++) parts[i].before = before[i];
-    rsl_saga_plan_tie_(plan);
+    rsl_saga_plan_make_(plan, &def, sets);
     *read = plan;
     return RSL_OK;
 }
@@ -3917,8 +3955,9 @@ static inline char *rsl_saga_write_step_(char *at, const char *end, uint32_t ste
         rsl_saga_get_text_(&eye, name, RSL_SAGA_NAME_MAX);
         uint32_t count = (uint32_t)rsl_saga_get_number_(&eye, 2);
         for (uint32_t i = 0; i <= step && i < count && !eye.short_; i++) {
-            rsl_saga_part_ part;
-            rsl_saga_get_step_(&eye, &part, name, count);
+            rsl_saga_step passed;
+            rsl_steps_ direct;
+            rsl_saga_get_step_(&eye, &passed, name, &direct, count);
         }
         if (eye.short_ || step >= count) name[0] = '\0';
     }
@@ -5492,7 +5531,7 @@ int rsl_saga_journal_read(const char *path, rsl_saga_journal_report *report,
 
 /* ---- the runtime: what it keeps ---- */
 
-/* A registered definition; in one block with its parts, names and shape. */
+/* A registered definition; in one block with its sets, steps, names and shape. */
 typedef struct rsl_saga_kind_ rsl_saga_kind_;
 struct rsl_saga_kind_ {
     rsl_saga_kind_ *next;
@@ -6010,7 +6049,7 @@ static inline void rsl_sagas_append_(rsl_sagas *sagas, rsl_saga_live_ *live,
         (void)fits;
     }
     const char *source = change->step == RSL_SAGA_NO_STEP_ ? live->entry->def
-                                                           : live->plan->parts[change->step].name;
+                                                           : live->plan->steps[change->step].name;
     *node = (rsl_saga_node_){NULL, NULL, live, *change, source, rsl_saga_view_state_(&live->view),
                              ++live->number, ++sagas->appended, 0, true, false, false, false};
     if (sagas->pending_last != NULL) sagas->pending_last->next = node;
@@ -6430,7 +6469,7 @@ static inline void rsl_sagas_step_begin_(rsl_sagas *sagas, rsl_saga_live_ *live,
                                          rsl_step *step)
 {
     rsl_saga_mark_ *mark = &live->view.marks[index];
-    const rsl_saga_part_ *part = &live->plan->parts[index];
+    rsl_time timeout = live->plan->steps[index].timeout;
     const rsl_clock *own = &sagas->config.clock, *clock = rsl_clock_is_real_(own) ? NULL : own;
     memset(step, 0, offsetof(rsl_step, key) + 1);
     step->plan = live->plan;
@@ -6452,8 +6491,8 @@ static inline void rsl_sagas_step_begin_(rsl_sagas *sagas, rsl_saga_live_ *live,
     bool heeds = !step->undo && !rsl_saga_is_committed_(live->plan, &live->view);
     if (heeds && live->view.deadline_at != RSL_FOREVER)
         step->ctx.deadline = rsl_sagas_clock_(sagas, live->view.deadline_at);
-    if (part->timeout != RSL_FOREVER) {
-        rsl_time end = rsl_time_add_(rsl_clock_now_(clock), part->timeout);
+    if (timeout != 0) {
+        rsl_time end = rsl_time_add_(rsl_clock_now_(clock), timeout);
         if (step->ctx.deadline == 0 || end < step->ctx.deadline) step->ctx.deadline = end;
     }
     if (!step->undo) { /* what an earlier round put is not this one's */
@@ -6514,14 +6553,14 @@ static inline void rsl_sagas_run_one_(rsl_sagas *sagas)
     }
     rsl_saga_call_ call;
     rsl_sagas_step_begin_(sagas, live, seat->step, &call.step);
-    const rsl_saga_part_ *part = &live->plan->parts[seat->step];
-    call.fn = call.step.undo ? part->undo : part->run;
+    const rsl_saga_step *step = &live->plan->steps[seat->step];
+    call.fn = call.step.undo ? step->undo : step->run;
     call.arg = live->kind->arg;
     call.outcome = RSL_STEP_FAIL;
     uint16_t target = live->view.target; /* a savepoint: what is beside it goes on */
     if (!call.step.undo && live->view.back &&
         (target == RSL_SAGA_NO_STEP_ ||
-         rsl_steps_has_(&live->plan->parts[target].behind, seat->step))) {
+         rsl_steps_has_(&live->plan->behind[target], seat->step))) {
         /* it turned back before this began */
         rsl_sagas_outcome_(sagas, &call.step, RSL_STEP_FAIL);
         return;
@@ -6584,10 +6623,14 @@ static inline int rsl_sagas_adopt_ruin_(rsl_sagas *sagas, rsl_saga_id id,
     uint8_t text[256];
     char key[32] = "?";
     rsl_saga_write_number_(key + 1, key + sizeof key, id);
-    rsl_saga_part_ part;
-    memset(&part, 0, sizeof part);
-    part.name = "?";
-    rsl_saga_plan_ plan = {"?", 0, 1, -1, RSL_FOREVER, &part};
+    rsl_steps_ sets[RSL_SAGA_SETS_];
+    rsl_saga_step step;
+    memset(sets, 0, sizeof sets);
+    memset(&step, 0, sizeof step);
+    step.name = "?";
+    rsl_saga_def def = {"?", 0, &step, 1, 0};
+    rsl_saga_plan_ plan;
+    rsl_saga_plan_make_(&plan, &def, sets);
     rsl_saga_pen_ pen = {text, text + sizeof text, false};
     rsl_saga_put_shape_(&pen, &plan);
     rsl_saga_begin_ said = {0, RSL_FOREVER, text, text, (size_t)(pen.at - text), 0, ""};
@@ -6785,31 +6828,44 @@ static inline void rsl_saga_identify_(rsl_saga_kind_ *kind)
                            rsl_saga_hash_(kind->shape, kind->shape_size));
 }
 
+/* A copy of the text at *at, which moves on. */
+static inline const char *rsl_saga_copy_text_(char **at, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = (char *)memcpy(*at, text, size);
+    *at += size;
+    return copy;
+}
+
+/* direct, before: as the check has written them. */
 static inline rsl_saga_kind_ *rsl_saga_kind_make_(const rsl_saga_def *def,
                                                   const rsl_steps_ *direct,
                                                   const rsl_steps_ *before, void *arg)
 {
     size_t texts = strlen(def->name) + 1, shape = 4 + 1 + strlen(def->name) + 2;
-    for (size_t i = 0; i < def->count; i++) {
+    size_t count = def->count, sets_size = count * RSL_SAGA_SETS_ * sizeof(rsl_steps_);
+    for (size_t i = 0; i < count; i++) {
         texts += strlen(def->steps[i].name) + 1;
         shape += 3 + strlen(def->steps[i].name) + rsl_steps_count_(&direct[i]);
     }
     rsl_saga_kind_ *kind = (rsl_saga_kind_ *)RSL_MALLOC(
-        sizeof *kind + def->count * sizeof *kind->plan.parts + texts + shape);
+        sizeof *kind + sets_size + count * sizeof(rsl_saga_step) + texts + shape);
     if (kind == NULL) return NULL;
     memset(kind, 0, sizeof *kind);
-    rsl_saga_part_ *parts = (rsl_saga_part_ *)(void *)(kind + 1);
-    char *text = (char *)(parts + def->count);
-    rsl_saga_plan_make_(&kind->plan, parts, def, direct, before);
-    const char **names[RSL_SAGA_STEPS_MAX + 1];
-    names[0] = &kind->plan.name;
-    for (size_t i = 0; i < def->count; i++) names[i + 1] = &parts[i].name;
-    for (size_t i = 0; i <= def->count; i++) {
-        size_t size = strlen(*names[i]) + 1;
-        memcpy(text, *names[i], size);
-        *names[i] = text;
-        text += size;
+    rsl_steps_ *sets = (rsl_steps_ *)(void *)(kind + 1);
+    rsl_saga_step *steps = (rsl_saga_step *)(void *)(sets + count * RSL_SAGA_SETS_);
+    char *text = (char *)(steps + count);
+    memcpy(sets, direct, count * sizeof *sets);
+    memcpy(sets + count, before, count * sizeof *sets);
+    memcpy(steps, def->steps, count * sizeof *steps);
+    rsl_saga_def copy = *def;
+    copy.steps = steps;
+    copy.name = rsl_saga_copy_text_(&text, def->name);
+    for (size_t i = 0; i < count; i++) {
+        steps[i].name = rsl_saga_copy_text_(&text, def->steps[i].name);
+        steps[i].after = NULL; /* is in the sets */
     }
+    rsl_saga_plan_make_(&kind->plan, &copy, sets);
     kind->arg = arg;
     kind->shape = (uint8_t *)text;
     rsl_saga_pen_ pen = {kind->shape, kind->shape + shape, false};
@@ -7898,7 +7954,7 @@ static inline int rsl_sagas_resolve_here_(rsl_sagas *sagas, rsl_saga_live_ *live
 {
     uint16_t index = RSL_SAGA_NO_STEP_;
     for (uint32_t i = 0; step != NULL && i < live->plan->count; i++) {
-        if (strcmp(live->plan->parts[i].name, step) == 0) index = (uint16_t)i;
+        if (strcmp(live->plan->steps[i].name, step) == 0) index = (uint16_t)i;
     }
     bool stuck = index != RSL_SAGA_NO_STEP_ && !live->damaged &&
                  live->view.marks[index].phase == RSL_SAGA_STUCK_;
@@ -7974,7 +8030,7 @@ static inline void rsl_saga_snapshot_take_(rsl_saga_snapshot_ *shot, const rsl_s
     if (live->parked && live->kind == NULL) shot->info.status = RSL_EINVAL;
     if (live->damaged) shot->info.status = RSL_ECORRUPT;
     if (step == RSL_SAGA_NO_STEP_) return;
-    rsl_saga_write_(shot->step, shot->step + sizeof shot->step, live->plan->parts[step].name);
+    rsl_saga_write_(shot->step, shot->step + sizeof shot->step, live->plan->steps[step].name);
     shot->info.step = shot->step;
 }
 

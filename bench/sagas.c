@@ -124,7 +124,11 @@ static bool postgres_open(const char *folder, int clients)
     (void)folder, (void)clients;
     if (getenv("RSL_POSTGRES") == NULL) return false;
     rsl_saga_postgres_config pg = {.conninfo = getenv("RSL_POSTGRES")};
-    if (rsl_saga_postgres_open(&store, &pg) != RSL_OK) return false;
+    int status = rsl_saga_postgres_open(&store, &pg);
+    if (status != RSL_OK) {
+        fprintf(stderr, "sagas: the store in PostgreSQL: %s\n", rsl_strerror(status));
+        return false;
+    }
     rsl_sagas_config config = {.store = &store};
     return ours_start(&config);
 }

@@ -1828,18 +1828,39 @@ static void null_steps_are_borne(void **state)
 
 /* ------------------------------------------------------ memory, errno, depth */
 
-static void one_block_is_taken_at_the_start_and_without_it_nothing_is_run(void **state)
+/* The first is a; all others come after it. */
+static void star_of(rsl_saga_step *steps, char (*names)[8], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "%c%zu", i + 1 < count ? 'a' : 'z', i);
+        steps[i] = saga_step_after(names[i], i == 0 ? "" : "a0");
+    }
+}
+
+/* A long saga takes one block at the start, without which nothing is run; a short one none. */
+static void no_memory_is_asked_for_but_one_block_of_a_long_saga(void **state)
 {
     stage *s = *state;
-    rsl_saga_step steps[] = {saga_step("a"), saga_step("b"), saga_step("c")};
-    support_fail_nth(1);
-    assert_int_equal(PLAY(s, steps), RSL_ENOMEM);
-    saga_rig_expect(&s->rig, "");
-    saga_rig_script(&s->rig, "c", "RF");
-    saga_rig_script_undo(&s->rig, "a", "R");
-    support_fail_from(2);
-    assert_int_equal(PLAY(s, steps), RSL_EUNWOUND);
-    assert_int_equal(support_taken(), 1);
+    static const size_t counts[] = {3, 16, 17, 256};
+    for (size_t n = 0; n < RSL_COUNT(counts); n++) {
+        rsl_saga_step steps[256];
+        char names[256][8];
+        rsl_saga_def def = {"star", 1, steps, counts[n], 0};
+        bool is_long = counts[n] > 16;
+        star_of(steps, names, counts[n]);
+        saga_rig_clear(&s->rig);
+        if (is_long) {
+            support_fail_nth(1);
+            assert_int_equal(rsl_saga_run(&def, &s->ctx, &s->rig), RSL_ENOMEM);
+            saga_rig_expect(&s->rig, "");
+        }
+        saga_rig_script(&s->rig, names[counts[n] - 1], "RF");
+        saga_rig_script_undo(&s->rig, "a0", "R");
+        support_fail_from(is_long ? 2 : 1);
+        assert_int_equal(rsl_saga_run(&def, &s->ctx, &s->rig), RSL_EUNWOUND);
+        assert_int_equal(support_taken(), is_long);
+        support_fail_never();
+    }
 }
 
 static void put_finds_no_memory(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
@@ -2081,7 +2102,7 @@ int main(void)
         ON_STAGE(an_empty_output_is_none),
         ON_STAGE(in_memory_there_is_no_payload_and_strangers_have_no_output),
         ON_STAGE(null_steps_are_borne),
-        ON_STAGE(one_block_is_taken_at_the_start_and_without_it_nothing_is_run),
+        ON_STAGE(no_memory_is_asked_for_but_one_block_of_a_long_saga),
         ON_STAGE(an_output_without_memory_is_the_step_s_to_bear),
         ON_STAGE(errno_is_as_the_steps_left_it),
         ON_STAGE(a_step_may_run_a_saga),

@@ -995,19 +995,18 @@ static void world_lives(world *w)
 typedef struct stage { /* what a world stands on */
     drawn           d;
     rsl_saga_plan_  plan;
-    rsl_saga_part_  parts[STEPS_MAX];
+    rsl_steps_      sets[RSL_SAGA_SETS_ * STEPS_MAX];
     world           w;
 } stage;
 
 /* The saga and the world of saga_now, before its first record. */
 static void stage_set(stage *s)
 {
-    rsl_steps_ direct[STEPS_MAX], before[STEPS_MAX];
     const char *step;
     seeded_random random = {saga_now * UINT64_C(0x9e3779b97f4a7c15) + 1};
     draw_saga(&random, &s->d, trial_run, trial_undo);
-    MUST(rsl_saga_check_(&s->d.def, direct, before, &step) == NULL);
-    rsl_saga_plan_make_(&s->plan, s->parts, &s->d.def, direct, before);
+    MUST(rsl_saga_check_(&s->d.def, s->sets, s->sets + s->d.count, &step) == NULL);
+    rsl_saga_plan_make_(&s->plan, &s->d.def, s->sets);
 
     memset(&s->w, 0, offsetof(world, log));
     s->w.d = &s->d;
@@ -1050,7 +1049,7 @@ static void every_prefix_of_a_log_decides_as_the_live_run_and_survives_a_crash(v
 /* A saga whose log is told step by step. */
 typedef struct scene {
     rsl_saga_plan_ plan;
-    rsl_saga_part_ parts[4];
+    rsl_steps_     sets[RSL_SAGA_SETS_ * 4];
     rsl_saga_view_ view;
     rsl_saga_mark_ marks[4];
     rsl_time       now;
@@ -1060,10 +1059,9 @@ typedef struct scene {
 static void scene_set(scene *s, const rsl_saga_step *steps, size_t count)
 {
     rsl_saga_def def = {"scene", 1, steps, count, 0};
-    rsl_steps_ direct[4], before[4];
     const char *step;
-    assert_null(rsl_saga_check_(&def, direct, before, &step));
-    rsl_saga_plan_make_(&s->plan, s->parts, &def, direct, before);
+    assert_null(rsl_saga_check_(&def, s->sets, s->sets + count, &step));
+    rsl_saga_plan_make_(&s->plan, &def, s->sets);
     rsl_saga_view_init_(&s->view, s->marks, (uint32_t)count, RSL_FOREVER);
     s->now = START;
     s->epoch = 1;
@@ -1394,14 +1392,13 @@ static uint32_t killed_always(unsigned flags, bool has_undo, bool in_undo, rsl_s
         {.name = "a", .run = trial_run, .undo = trial_undo},
         {.name = "b", .run = trial_run, .undo = has_undo ? trial_undo : NULL, .flags = flags}};
     rsl_saga_def def = {"storm", 1, steps, RSL_COUNT(steps), 0};
-    rsl_steps_ direct[2], before[2];
+    rsl_steps_ sets[RSL_SAGA_SETS_ * 2];
     const char *step;
     rsl_saga_plan_ plan;
-    rsl_saga_part_ parts[2];
     rsl_saga_view_ view;
     rsl_saga_mark_ marks[2];
-    assert_null(rsl_saga_check_(&def, direct, before, &step));
-    rsl_saga_plan_make_(&plan, parts, &def, direct, before);
+    assert_null(rsl_saga_check_(&def, sets, sets + 2, &step));
+    rsl_saga_plan_make_(&plan, &def, sets);
     rsl_saga_view_init_(&view, marks, 2, RSL_FOREVER);
     uint32_t begun = 0;
     uint64_t epoch = 1;
@@ -1660,12 +1657,13 @@ static void same_plan(const rsl_saga_plan_ *a, const rsl_saga_plan_ *b)
     MUST(strcmp(a->name, b->name) == 0 && a->version == b->version && a->count == b->count);
     MUST(a->pivot == b->pivot);
     for (uint32_t i = 0; i < a->count; i++) {
-        const rsl_saga_part_ *x = &a->parts[i], *y = &b->parts[i];
-        MUST(strcmp(x->name, y->name) == 0 && x->undoable == y->undoable && x->flags == y->flags);
-        MUST(memcmp(&x->direct, &y->direct, sizeof(x->direct)) == 0);
-        MUST(memcmp(&x->before, &y->before, sizeof(x->before)) == 0);
-        MUST(memcmp(&x->behind, &y->behind, sizeof(x->behind)) == 0);
+        const rsl_saga_step *x = &a->steps[i], *y = &b->steps[i];
+        MUST(strcmp(x->name, y->name) == 0 && x->flags == y->flags);
+        MUST((x->undo != NULL) == (y->undo != NULL));
     }
+    MUST(memcmp(a->direct, b->direct, a->count * sizeof(rsl_steps_)) == 0);
+    MUST(memcmp(a->before, b->before, a->count * sizeof(rsl_steps_)) == 0);
+    MUST(memcmp(a->behind, b->behind, a->count * sizeof(rsl_steps_)) == 0);
 }
 
 static void a_beginning_is_read_as_it_was_written_and_refused_when_cut(void **state)
@@ -1771,11 +1769,12 @@ static void a_record_s_text_says_what_it_means(void **state)
 {
     (void)state;
     static uint8_t bytes[4096];
-    rsl_saga_part_ parts[2];
-    memset(parts, 0, sizeof(parts));
-    parts[0].name = "reserve";
-    parts[1].name = "charge";
-    rsl_saga_plan_ plan = {"order", 3, 2, -1, RSL_FOREVER, parts};
+    rsl_saga_step steps[] = {{.name = "reserve"}, {.name = "charge"}};
+    rsl_saga_def def = {"order", 3, steps, 2, 0};
+    rsl_steps_ sets[RSL_SAGA_SETS_ * 2];
+    rsl_saga_plan_ plan;
+    memset(sets, 0, sizeof(sets));
+    rsl_saga_plan_make_(&plan, &def, sets);
     uint8_t shape[200];
     rsl_saga_pen_ pen = {shape, shape + sizeof(shape), false};
     rsl_saga_put_shape_(&pen, &plan);
