@@ -1049,6 +1049,7 @@ static void every_prefix_of_a_log_decides_as_the_live_run_and_survives_a_crash(v
 /* A saga whose log is told step by step. */
 typedef struct scene {
     rsl_saga_plan_ plan;
+    rsl_saga_step  steps[4];
     rsl_steps_     sets[RSL_SAGA_SETS_ * 4];
     rsl_saga_view_ view;
     rsl_saga_mark_ marks[4];
@@ -1058,8 +1059,9 @@ typedef struct scene {
 
 static void scene_set(scene *s, const rsl_saga_step *steps, size_t count)
 {
-    rsl_saga_def def = {"scene", 1, steps, count, 0};
+    rsl_saga_def def = {"scene", 1, s->steps, count, 0};
     const char *step;
+    memcpy(s->steps, steps, count * sizeof(*steps));
     assert_null(rsl_saga_check_(&def, s->sets, s->sets + count, &step));
     rsl_saga_plan_make_(&s->plan, &def, s->sets);
     rsl_saga_view_init_(&s->view, s->marks, (uint32_t)count, RSL_FOREVER);
