@@ -654,7 +654,8 @@ RSL_API int rsl_sagas_cancel(rsl_sagas *sagas, rsl_saga_id id);
 
 /* An operator's word on a parked step; returns when it is durable. step: its name; with
    RSL_SAGA_ABANDON it may be NULL, and the saga may be parked for any reason. RSL_EINVAL: NULL, no
-   such saga or step, or it is not parked; RSL_ECLOSED, RSL_EIO, RSL_EFENCED. */
+   such saga or step, or it is not parked; RSL_EFULL: of a shared store, with live_max sagas here
+   already; RSL_ECLOSED, RSL_EIO, RSL_EFENCED. */
 RSL_API int rsl_sagas_resolve(rsl_sagas *sagas, rsl_saga_id id, const char *step,
                               rsl_saga_verb verb);
 
@@ -734,6 +735,16 @@ RSL_API int rsl_step_put(rsl_step *step, const void *data, size_t size);
 /* The output of a step that comes before this one, however far, or, in a compensation, of its own
    step; NULL: there is none. size may be NULL. Valid during the call. */
 RSL_API const void *rsl_step_get(const rsl_step *step, const char *name, size_t *size);
+
+/* What a call of a step is to do, as a barrier in the participant's own transaction saw what came
+   before it: see adapters/saga_sqlite.h and adapters/saga_postgres.h. */
+typedef enum rsl_saga_turn {
+    RSL_SAGA_FIRST, /* do it, in this transaction */
+    RSL_SAGA_AGAIN, /* it was done before: answer as then */
+    RSL_SAGA_LATE,  /* an action whose compensation has been here: refuse it */
+    RSL_SAGA_EMPTY  /* a compensation of what never came, and cannot come any more: nothing to
+                       undo, it is done */
+} rsl_saga_turn;
 
 /* ---- stores ---- */
 
@@ -7987,8 +7998,9 @@ int rsl_sagas_resolve(rsl_sagas *sagas, rsl_saga_id id, const char *step,
         status = rsl_sagas_resolve_here_(sagas, entry->live, step, verb);
         int durable = rsl_sagas_let_go_(sagas, entry);
         if (status == RSL_OK) status = durable;
-    } else if (status == RSL_OK) {
-        status = RSL_EINVAL;
+    } else if (status == RSL_OK) { /* a shared store's could not be claimed without room for it */
+        bool full = sagas->shared && sagas->live_count >= sagas->config.live_max;
+        status = full ? RSL_EFULL : RSL_EINVAL;
     }
     rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);

@@ -137,18 +137,6 @@ RSL_API int rsl_saga_postgres_open(rsl_saga_store *store, const rsl_saga_postgre
 
 /* ---- the barrier ---- */
 
-#ifndef RSL_SAGA_TURN_
-#define RSL_SAGA_TURN_
-/* What a call of a step is to do, as the barrier saw what came before it. */
-typedef enum rsl_saga_turn {
-    RSL_SAGA_FIRST, /* do it */
-    RSL_SAGA_AGAIN, /* done before: answer as then */
-    RSL_SAGA_LATE,  /* an action whose compensation has been here: refuse it */
-    RSL_SAGA_EMPTY  /* a compensation of what never came, and cannot come any more: nothing to
-                       undo */
-} rsl_saga_turn;
-#endif
-
 /* Makes the table rsl_saga_barrier, in the first schema of the search_path, unless it is there.
    By any number at once. In a transaction it is part of that. Returns RSL_OK or a code as
    rsl_postgres_run does; RSL_EINVAL: NULL. Blocks. */

@@ -126,17 +126,6 @@ RSL_API int rsl_saga_sqlite_open(rsl_saga_store *store, const rsl_saga_sqlite_co
 
 /* ---- the barrier ---- */
 
-#ifndef RSL_SAGA_TURN_
-#define RSL_SAGA_TURN_
-/* What a call of a step is to do. The same for the barriers of all adapters. */
-typedef enum rsl_saga_turn {
-    RSL_SAGA_FIRST, /* do it, in this transaction */
-    RSL_SAGA_AGAIN, /* it was done before: answer as then */
-    RSL_SAGA_LATE,  /* an action whose compensation has been here: refuse it */
-    RSL_SAGA_EMPTY  /* a compensation of what never came: there is nothing to undo, it is done */
-} rsl_saga_turn;
-#endif
-
 /* Makes the barrier's table, rsl_saga_barrier, where there is none. Returns RSL_OK, RSL_EINVAL
    (NULL), or an extended result code. Call it from the thread that uses db; blocks for locks and
    I/O. */

@@ -3929,6 +3929,7 @@ static void a_host_claims_no_more_than_it_may_have(void **state)
     rsl_sagas_stats_get(h->b.sagas, &stats);
     assert_int_equal(stats.live, 4);
     assert_int_equal(atomic_load(&h->b.way.claims), 4);
+    assert_int_equal(rsl_sagas_resolve(h->b.sagas, id, NULL, RSL_SAGA_ABANDON), RSL_EFULL);
     host_expect_end(&h->b, id, RSL_SAGA_DONE);
 }
 
