@@ -193,6 +193,29 @@ static uint64_t cancel_own_task(void *subject, uint64_t count)
     return unexpected;
 }
 
+static rsl_outcome do_step(rsl_step *step, void *target)
+{
+    (void)step;
+    return (*(volatile rsl_fn *)target)(NULL, NULL) == 0 ? RSL_STEP_OK : RSL_STEP_FAIL;
+}
+
+static const rsl_saga_step order_steps[] = {
+    {.name = "reserve", .run = do_step, .undo = do_step},
+    {.name = "charge", .run = do_step, .undo = do_step},
+    {.name = "pack", .run = do_step, .undo = do_step},
+    {.name = "ship", .run = do_step, .undo = do_step},
+    {.name = "mail", .run = do_step, .undo = do_step},
+};
+static rsl_saga_def order = {"order", 1, order_steps, RSL_COUNT(order_steps), 0};
+
+static uint64_t run_saga(void *subject, uint64_t count)
+{
+    uint64_t unexpected = 0;
+    for (uint64_t i = 0; i < count; i++)
+        unexpected += rsl_saga_run(subject, NULL, (void *)&bench_target) != RSL_OK;
+    return unexpected;
+}
+
 static void must(int status, const char *what)
 {
     if (status == RSL_OK) return;
@@ -347,6 +370,9 @@ static const bench_row rows[] = {
      .parts = {"bare_call"}},
     {.name = "task_canceled", .title = "workers, submit + cancel", .loop = cancel_own_task,
      .subject = &busy, .goal_many = 250.0, .parts = {"bare_call"}},
+
+    {.name = "saga_run", .title = "saga of 5 steps, in memory", .loop = run_saga,
+     .subject = &order, .goal = 250.0, .parts = {"bare_call"}},
 };
 
 const bench_row *bench_rows(size_t *count)
