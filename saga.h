@@ -5687,6 +5687,7 @@ struct rsl_sagas {
     rsl_saga_node_  *pending_first, *pending_last;
     bool             compacting;       /* that thread compacts; nothing is forgotten meanwhile */
     bool             appending;        /* one thread has records, scratch and the store's append */
+    uint32_t         telling;          /* threads that tell of what they have appended */
     rsl_saga_record *records;
     uint8_t         *scratch;
     size_t           scratch_size;
@@ -6426,9 +6427,11 @@ static inline void rsl_sagas_flush_(rsl_sagas *sagas)
     }
     rsl_sagas_wake_flushed_(sagas);
     if (sagas->config.observer.on_event != NULL) rsl_sagas_share_(sagas); /* that may take long */
+    sagas->telling++;
     rsl_sagas_unlock_(sagas);
     rsl_sagas_tell_batch_(sagas, batch, status);
     rsl_sagas_lock_(sagas);
+    sagas->telling--;
     for (rsl_saga_node_ *node = batch, *next; !sagas->failed && node != NULL; node = next) {
         next = node->next;
         rsl_sagas_dispatch_(sagas, node);
@@ -7555,7 +7558,7 @@ int rsl_sagas_open(rsl_sagas **sagas, const rsl_sagas_config *config)
 static inline bool rsl_sagas_is_busy_(const rsl_sagas *sagas)
 {
     if (sagas->running > 0 || sagas->appending || sagas->on_duty) return true;
-    if (sagas->ready_first != NULL) return true;
+    if (sagas->telling > 0 || sagas->ready_first != NULL) return true;
     for (uint32_t i = 0; sagas->runners != NULL && i < sagas->config.threads; i++) {
         if (!rsl_sagas_runner_is_free_(sagas, i)) return true;
     }

@@ -2869,6 +2869,32 @@ static void close_ends_when_a_compaction_under_way_does(void **state)
     w->sagas = NULL;
 }
 
+static void close_waits_for_observers_and_puts_off_what_follows_from_their_events(void **state)
+{
+    world *w = *state;
+    w->diary.then = linger;
+    w->who = "a";
+    world_open(w);
+    DEFINE(w, "abc", abc);
+    rsl_saga_id id = begin(w, "abc", "k");
+    EVENTUALLY(atomic_load(&w->seen) == 1);
+    closing c = {w, RSL_EINVAL, false};
+    pthread_t closer = thread_start(closing_run, &c);
+    nap(RSL_MS(10));
+    assert_false(atomic_load(&c.ended));
+    atomic_store(&w->gate, 1);
+    pthread_join(closer, NULL);
+    assert_int_equal(c.status, RSL_OK);
+    w->sagas = NULL;
+    diary_check(&w->diary, false);
+    memory_store_restart(&w->memory);
+    world_open(w);
+    DEFINE(w, "abc", abc);
+    assert_int_equal(rsl_sagas_recover(w->sagas), RSL_OK);
+    assert_int_equal(end_of(w, id), RSL_SAGA_DONE);
+    saga_rig_expect(&w->rig, "a b c");
+}
+
 /* ------------------------------------------------------------ virtual time */
 
 static rsl_time called_at(const world *w, const char *name, bool undo, size_t n)
@@ -4216,6 +4242,7 @@ int main(void)
         HERE(close_refuses_null_and_frees_what_never_ran),
         THREADS(close_waits_for_steps_and_gives_up_with_its_ctx),
         THREADS(close_waits_by_the_clock_of_the_runtime),
+        THREADS(close_waits_for_observers_and_puts_off_what_follows_from_their_events),
         HERE(a_step_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
         HERE(an_undo_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
         HERE(an_attempt_that_close_finds_uncalled_follows_those_before_it),
