@@ -545,7 +545,8 @@ typedef enum rsl_saga_event {
     RSL_SAGA_UNDO_DONE,
     RSL_SAGA_UNDO_RETRIES,
     RSL_SAGA_STEP_PARKED,
-    RSL_SAGA_STEP_PUT_OFF,   /* rsl_sagas_close came before it was called: as if never started */
+    RSL_SAGA_STEP_PUT_OFF,   /* it was not called, as if never started: the runtime is closed, or
+                                the lease is over */
     RSL_SAGA_TURNS_BACK,     /* begins to unwind; status: RSL_ETIMEOUT, RSL_ECANCELED, or what the
                                 step said */
     RSL_SAGA_TURNS_FORTH,    /* goes on from a savepoint */
@@ -553,7 +554,8 @@ typedef enum rsl_saga_event {
     RSL_SAGA_ENDED,          /* status: RSL_OK, RSL_EUNWOUND, or RSL_ECANCELED if abandoned */
     RSL_SAGA_CLAIMED,        /* from a shared store: another host had it, or nobody */
     RSL_SAGA_LOST,           /* left to others; status: RSL_EFENCED: one has it; RSL_ETIMEOUT: its
-                                lease is over by our clock; RSL_EIO: the store failed */
+                                lease is over by our clock, and what its steps come to may still
+                                follow; RSL_EIO: the store failed */
     RSL_SAGA_STORE_FAILED    /* no more is dispatched; status: RSL_EIO */
 } rsl_saga_event;
 
@@ -595,9 +597,9 @@ RSL_API const char *rsl_sagas_config_check(const rsl_sagas_config *config);
 /* The values in force: each zero replaced by its default. NULL gives all defaults. Pure. */
 RSL_API rsl_sagas_config rsl_sagas_config_resolve(const rsl_sagas_config *config);
 
-/* Opens the journal or store, reads it, and starts threads (threads + 1 of them, or one with
-   config.submit, which take no signals). Nothing of what was read is run before
-   rsl_sagas_recover. The config is copied; what it points to stays the caller's.
+/* Opens the journal or store, reads it, and starts threads (config.threads + 1, or with
+   config.submit one; for a shared store two more; they take no signals). Nothing of what was read
+   is run before rsl_sagas_recover. The config is copied; what it points to stays the caller's.
    RSL_EINVAL: sagas is NULL, the config is wrong, path is a symbolic link, is not ours or others
    may write there, or the journal is of a newer version; RSL_EFENCED: another process has it;
    RSL_ECORRUPT: damage that is no torn end; RSL_EIO, RSL_ESYS (errno), RSL_ENOMEM. config.error
@@ -3223,7 +3225,7 @@ static inline rsl_saga_verdict_ rsl_saga_next_undo_(const rsl_saga_plan_ *plan,
     const rsl_saga_mark_ *mark = &view->marks[i];
     bool parks = false;
     switch (mark->phase) {
-    case RSL_SAGA_STUCK_: rest->stuck = true; return RSL_SAGA_REST_;
+    case RSL_SAGA_STUCK_: return RSL_SAGA_REST_;
     case RSL_SAGA_OUT_:
     case RSL_SAGA_UNDO_OUT_:
         if (mark->epoch == epoch) {
@@ -3259,18 +3261,21 @@ static inline void rsl_saga_next_back_(const rsl_saga_plan_ *plan, const rsl_sag
                                        rsl_time now, uint64_t epoch, rsl_saga_next_ *next)
 {
     bool whole = view->target == RSL_SAGA_NO_STEP_, any = false;
-    if (!whole && view->deadline_at <= now) { /* no use in going on from a savepoint */
-        next->verdict = RSL_SAGA_TURN_;
-        next->status = RSL_ETIMEOUT;
-        return;
-    }
     rsl_steps_ in_play;
     memset(&in_play, 0, sizeof in_play);
     for (uint32_t i = 0; i < plan->count; i++) {
         const rsl_saga_mark_ *mark = &view->marks[i];
         if (mark->phase == RSL_SAGA_OUT_ && mark->epoch == epoch) next->out = true;
         if (!whole && !rsl_steps_has_(&plan->behind[view->target], i)) continue;
-        if (rsl_saga_is_in_play_(&plan->steps[i], mark, epoch)) rsl_steps_add_(&in_play, i);
+        if (!rsl_saga_is_in_play_(&plan->steps[i], mark, epoch)) continue;
+        rsl_steps_add_(&in_play, i);
+        if (mark->phase == RSL_SAGA_STUCK_) next->stuck = true;
+    }
+    rsl_time deadline_at = next->stuck ? RSL_FOREVER : rsl_saga_heeded_deadline_(plan, view);
+    if (deadline_at <= now) { /* no use in going on from a savepoint */
+        next->verdict = RSL_SAGA_TURN_;
+        next->status = RSL_ETIMEOUT;
+        return;
     }
     for (uint32_t i = plan->count; i-- > 0;) {
         if (!rsl_steps_has_(&in_play, i)) continue;
@@ -3283,7 +3288,7 @@ static inline void rsl_saga_next_back_(const rsl_saga_plan_ *plan, const rsl_sag
         return;
     }
     if (any) {
-        if (!next->stuck) rsl_saga_due_(next, rsl_saga_heeded_deadline_(plan, view));
+        rsl_saga_due_(next, deadline_at);
         return;
     }
     next->verdict = whole ? RSL_SAGA_END_ : RSL_SAGA_FORTH_;
@@ -3596,7 +3601,7 @@ static inline void rsl_saga_run_step_begin_(rsl_saga_run_ *run, uint32_t index, 
     step->ctx = (rsl_ctx){0, heeds ? run->ctx->cancel : NULL, run->ctx->clock, mark->attempt,
                           run->ctx->priority};
     if (heeds && run->view.deadline_at != RSL_FOREVER) step->ctx.deadline = run->view.deadline_at;
-    if (timeout != 0) {
+    if (timeout != 0 && timeout != RSL_FOREVER) {
         rsl_time end = rsl_time_add_(rsl_clock_now_(run->clock), timeout);
         if (step->ctx.deadline == 0 || end < step->ctx.deadline) step->ctx.deadline = end;
     }
@@ -3657,25 +3662,26 @@ static inline int rsl_saga_run_loop_(rsl_saga_run_ *run)
     return run->view.end == RSL_SAGA_DONE ? RSL_OK : RSL_EUNWOUND;
 }
 
-/* What a run keeps of each step, in one block: of a short saga on the stack. */
-enum {
-    RSL_SAGA_ROOM_ = RSL_SAGA_SETS_ * sizeof(rsl_steps_) + sizeof(rsl_saga_mark_) +
-                     sizeof(rsl_saga_output_),
-    RSL_SAGA_SHORT_ = 16
-};
+/* What a run keeps of each step; of a short saga on the stack. */
+enum { RSL_SAGA_SHORT_ = 16 };
+typedef struct rsl_saga_short_ {
+    rsl_steps_       sets[RSL_SAGA_SETS_ * RSL_SAGA_SHORT_];
+    rsl_saga_mark_   marks[RSL_SAGA_SHORT_];
+    rsl_saga_output_ outputs[RSL_SAGA_SHORT_];
+} rsl_saga_short_;
 
-/* The block holds RSL_SAGA_ROOM_ bytes for each step; the sets, which come first, are written. */
-static inline int rsl_saga_run_in_(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg,
-                                   rsl_steps_ *sets)
+/* The definition is checked, and the sets are written. */
+static inline int rsl_saga_run_with_(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg,
+                                     rsl_steps_ *sets, rsl_saga_mark_ *marks,
+                                     rsl_saga_output_ *outputs)
 {
     rsl_saga_run_ run;
-    rsl_saga_mark_ *marks = (rsl_saga_mark_ *)(void *)(sets + RSL_SAGA_SETS_ * def->count);
     run.ctx = rsl_ctx_or_unlimited_(ctx);
     run.clock = rsl_clock_is_real_(run.ctx->clock) ? NULL : run.ctx->clock;
     run.arg = arg;
-    run.outputs = (rsl_saga_output_ *)(void *)(marks + def->count);
+    run.outputs = outputs;
     run.uuid[0] = '\0';
-    memset(run.outputs, 0, def->count * sizeof *run.outputs);
+    memset(outputs, 0, def->count * sizeof *outputs);
     rsl_saga_plan_make_(&run.plan, def, sets);
     rsl_time deadline_at = run.ctx->deadline != 0 ? run.ctx->deadline : RSL_FOREVER;
     if (run.plan.deadline != RSL_FOREVER) {
@@ -3687,35 +3693,45 @@ static inline int rsl_saga_run_in_(const rsl_saga_def *def, const rsl_ctx *ctx, 
     memset(&run.step, 0, offsetof(rsl_step, key) + 1);
     run.step.plan = &run.plan;
     run.step.view = &run.view;
-    run.step.outputs = run.outputs;
+    run.step.outputs = outputs;
     run.step.uuid = run.uuid;
     run.step.put_max = (size_t)64 << 10;
     int status = rsl_saga_run_loop_(&run);
     int saved = errno;
     for (size_t i = 0; i < def->count; i++) {
-        if (run.outputs[i].data != NULL) RSL_FREE(run.outputs[i].data);
+        if (outputs[i].data != NULL) RSL_FREE(outputs[i].data);
     }
+    errno = saved;
+    return status;
+}
+
+/* The same of a saga of any length, in one block. */
+static inline int rsl_saga_run_long_(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg)
+{
+    const char *step;
+    size_t count = def->count, sets_size = RSL_SAGA_SETS_ * count * sizeof(rsl_steps_);
+    rsl_steps_ *sets = (rsl_steps_ *)RSL_MALLOC(
+        sets_size + count * (sizeof(rsl_saga_mark_) + sizeof(rsl_saga_output_)));
+    if (sets == NULL) return RSL_ENOMEM;
+    rsl_saga_mark_ *marks = (rsl_saga_mark_ *)(void *)(sets + RSL_SAGA_SETS_ * count);
+    rsl_saga_output_ *outputs = (rsl_saga_output_ *)(void *)(marks + count);
+    int status = RSL_EINVAL;
+    if (rsl_saga_check_(def, sets, sets + count, &step) == NULL)
+        status = rsl_saga_run_with_(def, ctx, arg, sets, marks, outputs);
+    int saved = errno;
+    RSL_FREE(sets);
     errno = saved;
     return status;
 }
 
 int rsl_saga_run(const rsl_saga_def *def, const rsl_ctx *ctx, void *arg)
 {
-    rsl_steps_ small[RSL_SAGA_SHORT_ * RSL_SAGA_ROOM_ / sizeof(rsl_steps_) + 1];
+    rsl_saga_short_ room;
     const char *step;
     if (def == NULL || def->count > RSL_SAGA_STEPS_MAX) return RSL_EINVAL;
-    rsl_steps_ *sets = small;
-    if (def->count > RSL_SAGA_SHORT_) sets = (rsl_steps_ *)RSL_MALLOC(def->count * RSL_SAGA_ROOM_);
-    if (sets == NULL) return RSL_ENOMEM;
-    int status = RSL_EINVAL;
-    if (rsl_saga_check_(def, sets, sets + def->count, &step) == NULL)
-        status = rsl_saga_run_in_(def, ctx, arg, sets);
-    if (sets != small) {
-        int saved = errno;
-        RSL_FREE(sets);
-        errno = saved;
-    }
-    return status;
+    if (def->count > RSL_SAGA_SHORT_) return rsl_saga_run_long_(def, ctx, arg);
+    if (rsl_saga_check_(def, room.sets, room.sets + def->count, &step) != NULL) return RSL_EINVAL;
+    return rsl_saga_run_with_(def, ctx, arg, room.sets, room.marks, room.outputs);
 }
 
 #ifndef RSL_NO_MAP_
@@ -5660,9 +5676,9 @@ typedef struct rsl_saga_runner_ {
    pending while nobody appends, something ready while fewer than config.threads run, or a timer
    or duty that nobody watches. Who makes work holds the lock, and before it drops it to do
    something long, to sleep or to return, it calls rsl_sagas_share_, which wakes one of who idles
-   if there is work; who is woken does the same. Threads are one more than may run steps, and with
-   a shared store, which may keep who renews waiting, two more: so one at least is awake, or idles,
-   or appends. */
+   if there is work; who is woken does the same. Threads are one more than may run steps: so one at
+   least is awake, or idles, or appends. With a shared store, which may keep who appends and who
+   renews waiting, they are three more, and one watches over the ends of leases. */
 struct rsl_sagas {
     rsl_sagas_config config;   /* constant, as all to lock */
     rsl_saga_store   store;
@@ -5687,7 +5703,7 @@ struct rsl_sagas {
     rsl_saga_node_  *pending_first, *pending_last;
     bool             compacting;       /* that thread compacts; nothing is forgotten meanwhile */
     bool             appending;        /* one thread has records, scratch and the store's append */
-    uint32_t         telling;          /* threads that tell of what they have appended */
+    uint32_t         telling;          /* threads that tell observers, and then act on it */
     rsl_saga_record *records;
     uint8_t         *scratch;
     size_t           scratch_size;
@@ -5709,6 +5725,11 @@ struct rsl_sagas {
 
     bool             closing, stopping, failed, recovering;
     bool             on_duty;          /* one thread renews and claims */
+    bool             asking;           /* it renews, */
+    rsl_time         asked_at;         /* since then, by the clock */
+    rsl_saga_claim   left[RSL_SAGA_CLAIMS_]; /* let go of: their leases are to be freed; those of
+                                          more than these run out by themselves */
+    size_t           left_count;
     uint32_t         renewing;         /* the place of the entry that it has come to */
     rsl_time         duty_at, submit_at;
     uint32_t         crew_count;
@@ -5794,10 +5815,12 @@ static inline bool rsl_sagas_may_append_(const rsl_sagas *sagas)
     return sagas->pending_first != NULL && !sagas->appending && !sagas->failed;
 }
 
-/* Whether leases are to be renewed: on the way to the end, those of steps that still run. */
+/* Whether leases are to be renewed: also on the way to the end, as long as a step may run, or its
+   outcome is not durable yet. */
 static inline bool rsl_sagas_has_leases_(const rsl_sagas *sagas)
 {
-    return sagas->shared && (!sagas->closing || sagas->running > 0);
+    bool ends = sagas->running > 0 || sagas->appending || sagas->pending_first != NULL;
+    return sagas->shared && (!sagas->closing || ends);
 }
 
 /* [WAKE] */
@@ -5955,8 +5978,9 @@ static inline int rsl_saga_live_make_(rsl_saga_live_ **made, const rsl_saga_plan
         RSL_FREE(live);
         return status;
     }
-    live->nodes = (rsl_saga_node_ *)(void *)(live + 1);
-    live->seats = (rsl_saga_seat_ *)(void *)(live->nodes + nodes);
+    live->nodes = (rsl_saga_node_ *)(void *)(live + 1); /* the strictest alignment first */
+    rsl_saga_mark_ *marks = (rsl_saga_mark_ *)(void *)(live->nodes + nodes);
+    live->seats = (rsl_saga_seat_ *)(void *)(marks + count);
     live->outputs = (rsl_saga_output_ *)(void *)(live->seats + count);
     memset(live->nodes, 0, nodes * sizeof *live->nodes);
     memset(live->seats, 0, count * sizeof *live->seats);
@@ -5966,7 +5990,6 @@ static inline int rsl_saga_live_make_(rsl_saga_live_ **made, const rsl_saga_plan
     live->begin = begin;
     live->begin_size = begin_size;
     live->wake_at = live->lease_until = RSL_FOREVER;
-    rsl_saga_mark_ *marks = (rsl_saga_mark_ *)(void *)(live->outputs + count);
     bool said = begin != NULL && rsl_saga_begin_read_(&live->said, begin, begin_size);
     rsl_saga_view_init_(&live->view, marks, plan->count,
                         said ? live->said.deadline_at : RSL_FOREVER);
@@ -6212,6 +6235,12 @@ static inline void rsl_sagas_settle_(rsl_sagas *sagas, rsl_saga_live_ *live)
     if (live->parked && !live->lost) entry->state = RSL_SAGA_PARKED;
     if (over || live->parked || live->lost) rsl_sagas_tell_(sagas, entry);
     if ((!over && !gone) || live->out > 0) return;
+    /* One whose append failed rests until its lease runs out: else it would be claimed, and fail,
+       again and again. */
+    if (live->late && sagas->left_count < RSL_SAGA_CLAIMS_) {
+        sagas->left[sagas->left_count++] = (rsl_saga_claim){entry->id, live->epoch, RSL_OK, false};
+        sagas->duty_at = 0;
+    }
     if (over) {
         sagas->stats.done += live->view.end == RSL_SAGA_DONE;
         sagas->stats.unwound += live->view.end == RSL_SAGA_UNWOUND;
@@ -6505,7 +6534,7 @@ static inline void rsl_sagas_step_begin_(rsl_sagas *sagas, rsl_saga_live_ *live,
     bool heeds = !step->undo && !rsl_saga_is_committed_(live->plan, &live->view);
     if (heeds && live->view.deadline_at != RSL_FOREVER)
         step->ctx.deadline = rsl_sagas_clock_(sagas, live->view.deadline_at);
-    if (timeout != 0) {
+    if (timeout != 0 && timeout != RSL_FOREVER) {
         rsl_time end = rsl_time_add_(rsl_clock_now_(clock), timeout);
         if (step->ctx.deadline == 0 || end < step->ctx.deadline) step->ctx.deadline = end;
     }
@@ -6549,7 +6578,7 @@ static inline void rsl_saga_call_run_(void *arg)
     call->outcome = call->fn(&call->step, call->arg);
 }
 
-static inline void rsl_sagas_stop_(rsl_sagas *sagas, rsl_saga_live_ *live);
+static inline bool rsl_sagas_holds_(rsl_sagas *sagas, rsl_saga_live_ *live);
 
 /* Lock held before and after. Runs the step that has been ready for longest. */
 static inline void rsl_sagas_run_one_(rsl_sagas *sagas)
@@ -6559,8 +6588,8 @@ static inline void rsl_sagas_run_one_(rsl_sagas *sagas)
     sagas->ready_first = seat->next;
     if (sagas->ready_first == NULL) sagas->ready_last = NULL;
     sagas->ready_count--;
-    if (rsl_sagas_is_late_(sagas, live)) rsl_sagas_stop_(sagas, live);
-    if (live->lost || live->late || sagas->closing || sagas->failed) {
+    bool holds = rsl_sagas_holds_(sagas, live); /* a step is out, so it stays in any case */
+    if (!holds || live->lost || live->late || sagas->closing || sagas->failed) {
         rsl_sagas_put_off_(sagas, live, seat->step);
         rsl_sagas_settle_(sagas, live);
         return;
@@ -6987,33 +7016,65 @@ static inline void rsl_sagas_tell_now_(rsl_sagas *sagas, rsl_saga_live_ *live, i
 {
     uint64_t number = ++sagas->appended;
     live->pending++; /* so that it stays */
+    sagas->telling++;
     rsl_sagas_unlock_(sagas);
     if (kind == RSL_SAGA_LOST) rsl_cancel_fire(&live->cancel);
     rsl_sagas_emit_(sagas, kind, live->entry->def, status, number, rsl_sagas_now_(sagas),
                     live->entry->id);
     rsl_sagas_lock_(sagas);
     live->pending--;
+    sagas->telling--;
+    rsl_sagas_wake_all_(sagas, &sagas->closers); /* they see what the caller makes of it */
 }
 
-/* Lock held; dropped meanwhile. Another has the saga now. */
-static inline void rsl_sagas_lose_(rsl_sagas *sagas, rsl_saga_live_ *live)
+/* Lock held. Those of its steps that are ready are not called. */
+static inline void rsl_sagas_put_off_ready_(rsl_sagas *sagas, rsl_saga_live_ *live)
 {
-    live->lost = live->told = true;
-    rsl_sagas_tell_now_(sagas, live, RSL_SAGA_LOST, RSL_EFENCED);
-    rsl_sagas_settle_(sagas, live);
+    rsl_saga_seat_ *last = NULL, *seat = sagas->ready_first, *next;
+    for (; seat != NULL; seat = next) {
+        next = seat->next;
+        if (seat->live != live) {
+            last = seat;
+            continue;
+        }
+        if (last != NULL) last->next = next;
+        else sagas->ready_first = next;
+        if (next == NULL) sagas->ready_last = last;
+        sagas->ready_count--;
+        rsl_sagas_put_off_(sagas, live, seat->step);
+    }
 }
 
-/* Lock held; dropped meanwhile. The lease is over by our own clock, and another may claim the saga
-   any moment: its steps are told to stop, and it is let go when they have. */
-static inline void rsl_sagas_stop_(rsl_sagas *sagas, rsl_saga_live_ *live)
+/* Lock held; dropped meanwhile. RSL_EFENCED: another has the saga now. RSL_ETIMEOUT: its lease is
+   over by our own clock, and another may claim it any moment: its steps are told to stop, and it
+   is let go when they have. */
+static inline void rsl_sagas_leave_(rsl_sagas *sagas, rsl_saga_live_ *live, int status)
 {
+    bool told = live->told;
     live->late = live->told = true;
-    rsl_sagas_tell_now_(sagas, live, RSL_SAGA_LOST, RSL_ETIMEOUT);
+    live->lost = live->lost || status == RSL_EFENCED;
+    if (!told) rsl_sagas_tell_now_(sagas, live, RSL_SAGA_LOST, status);
+    rsl_sagas_put_off_ready_(sagas, live);
     rsl_sagas_settle_(sagas, live);
 }
 
-/* Lock held, dropped meanwhile. Leases that were renewed for who no longer wants them: others need
-   not wait for their end. */
+/* Lock held; dropped meanwhile, if it is not so. Whether the saga is ours by our own clock. */
+static inline bool rsl_sagas_holds_(rsl_sagas *sagas, rsl_saga_live_ *live)
+{
+    rsl_time patience = rsl_time_add_(sagas->asked_at, sagas->config.claim_for / 8);
+    if (!rsl_sagas_is_late_(sagas, live)) return true;
+    if (sagas->asking && sagas->asked_at >= live->lease_until &&
+        patience > rsl_clock_now_(&sagas->config.clock)) {
+        /* We have slept through its end, and are asking the store for more just now. */
+        rsl_sagas_timer_set_(sagas, live, rsl_time_add_(patience, sagas->shift));
+        return false;
+    }
+    rsl_sagas_leave_(sagas, live, RSL_ETIMEOUT);
+    return false;
+}
+
+/* Lock held, dropped meanwhile. Nobody wants these leases any more: others need not wait for their
+   end. */
 static inline void rsl_sagas_free_leases_(rsl_sagas *sagas, rsl_saga_claim *claims, size_t count)
 {
     if (count == 0) return;
@@ -7032,7 +7093,8 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
     for (; left > 0 && count < RSL_SAGA_CLAIMS_; left--, sagas->renewing++) {
         if (sagas->renewing >= sagas->entries_count) sagas->renewing = 0;
         rsl_saga_live_ *live = sagas->entries[sagas->renewing]->live;
-        bool wanted = live != NULL && !live->lost && !live->late && !live->loading;
+        /* a late one too: nobody else is to call its step while that still runs */
+        bool wanted = live != NULL && !live->lost && !live->loading;
         if (!wanted || live->renewed_at >= tick) continue;
         live->renewed_at = tick;
         claims[count++] = (rsl_saga_claim){live->entry->id, live->epoch, RSL_OK, false};
@@ -7047,23 +7109,31 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
         rsl_saga_entry_ *entry = rsl_sagas_find_(sagas, claims[i].saga);
         rsl_saga_live_ *live = entry != NULL ? entry->live : NULL;
         bool renewed = status == RSL_OK && claims[i].status == RSL_OK;
-        if (live == NULL || live->lost || live->late || live->epoch != claims[i].epoch) {
-            /* a late one's step may still come back OK, and is to find the saga unclaimed */
-            bool is_late = live != NULL && live->late && !live->lost;
-            if (renewed && claim_for > 0 && !is_late) claims[over++] = claims[i];
-        } else if (renewed) {
+        if (live == NULL || live->epoch != claims[i].epoch) {
+            if (renewed && claim_for > 0) claims[over++] = claims[i];
+        } else if (renewed && !live->late && !live->lost) {
             /* before the store's clock can think it over, if both run alike to an eighth */
             if (claim_for > 0) live->lease_until = rsl_time_add_(asked, claim_for - claim_for / 8);
             if (claims[i].cancel && rsl_saga_can_turn_late_(live))
                 rsl_sagas_turn_back_(sagas, live);
-        } else if (status == RSL_OK) {
-            rsl_sagas_lose_(sagas, live);
-        } else if (rsl_sagas_is_late_(sagas, live)) {
-            rsl_sagas_stop_(sagas, live);
+        } else if (status == RSL_OK && !renewed && !live->lost) {
+            rsl_sagas_leave_(sagas, live, RSL_EFENCED);
+        } else if (status != RSL_OK && rsl_sagas_is_late_(sagas, live)) {
+            rsl_sagas_leave_(sagas, live, RSL_ETIMEOUT);
         }
     }
     rsl_sagas_free_leases_(sagas, claims, over);
     return true;
+}
+
+/* Lock held, dropped meanwhile. Frees the leases of those that were let go. */
+static inline void rsl_sagas_free_left_(rsl_sagas *sagas)
+{
+    rsl_saga_claim claims[RSL_SAGA_CLAIMS_];
+    size_t count = sagas->left_count;
+    memcpy(claims, sagas->left, count * sizeof *claims);
+    sagas->left_count = 0;
+    rsl_sagas_free_leases_(sagas, claims, count);
 }
 
 static inline int rsl_sagas_load_locked_(void *user, const rsl_saga_record *record)
@@ -7144,10 +7214,13 @@ static inline bool rsl_sagas_claim_(rsl_sagas *sagas, rsl_saga_id only)
 static inline void rsl_sagas_duty_(rsl_sagas *sagas)
 {
     rsl_time now = rsl_clock_now_(&sagas->config.clock);
-    sagas->on_duty = true;
+    sagas->on_duty = sagas->asking = true;
+    sagas->asked_at = now;
     sagas->duty_at = rsl_time_add_(now, sagas->config.claim_for / 3);
     rsl_sagas_share_(sagas);
     while (rsl_sagas_renew_(sagas, now, sagas->config.claim_for)) continue;
+    sagas->asking = false;
+    rsl_sagas_free_left_(sagas);
     /* Of many to be claimed, those that were are to be renewed on the way. */
     while (sagas->recovering && !sagas->closing && rsl_sagas_claim_(sagas, 0) &&
            sagas->duty_at > rsl_clock_now_(&sagas->config.clock))
@@ -7239,8 +7312,7 @@ static inline bool rsl_sagas_turn_(rsl_sagas *sagas, bool may_run)
     if (sagas->timers_count > 0 && sagas->timers[0]->wake_at <= rsl_sagas_now_(sagas)) {
         rsl_saga_live_ *live = sagas->timers[0];
         rsl_sagas_timer_set_(sagas, live, RSL_FOREVER);
-        if (rsl_sagas_is_late_(sagas, live)) rsl_sagas_stop_(sagas, live);
-        else rsl_sagas_decide_(sagas, live);
+        if (rsl_sagas_holds_(sagas, live)) rsl_sagas_decide_(sagas, live);
         return true;
     }
     if (rsl_sagas_may_append_(sagas)) {
@@ -7406,7 +7478,7 @@ static inline uint32_t rsl_sagas_crew_size_(const rsl_sagas *sagas)
 {
     const rsl_sagas_config *config = &sagas->config;
     uint32_t steps = config->submit != NULL ? 0 : config->threads;
-    return config->caller_works ? 0 : steps + (sagas->store.claim != NULL ? 2 : 1);
+    return config->caller_works ? 0 : steps + (sagas->store.claim != NULL ? 3 : 1);
 }
 #endif
 
@@ -7568,9 +7640,9 @@ static inline bool rsl_sagas_is_busy_(const rsl_sagas *sagas)
 /* Lock held. Gives the leases back, so that others need not wait for their end. */
 static inline void rsl_sagas_give_back_(rsl_sagas *sagas)
 {
-    if (sagas->shared) {
-        while (rsl_sagas_renew_(sagas, RSL_FOREVER - 1, 0)) continue;
-    }
+    if (!sagas->shared) return;
+    while (rsl_sagas_renew_(sagas, RSL_FOREVER - 1, 0)) continue;
+    rsl_sagas_free_left_(sagas);
 }
 
 int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx)
@@ -7589,19 +7661,15 @@ int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx)
     for (uint32_t i = 0; i < sagas->entries_count; i++)
         rsl_sagas_wake_all_(sagas, &sagas->entries[i]->waiters);
     while (rsl_sagas_is_busy_(sagas)) {
-        if (sagas->ready_first != NULL) {
-            rsl_sagas_run_one_(sagas); /* which is not called any more */
-            continue;
-        }
-        if (rsl_sagas_may_append_(sagas)) {
-            rsl_sagas_flush_(sagas);
-            continue;
-        }
+        while (sagas->ready_first != NULL) rsl_sagas_run_one_(sagas); /* none is called any more */
+        bool appends = rsl_sagas_may_append_(sagas);
+        if (appends) rsl_sagas_flush_(sagas);
         int spent = rsl_ctx_spent_(ctx, rsl_clock_pick_(ctx, &sagas->waits_on));
-        if (spent != RSL_OK) {
+        if (spent != RSL_OK && rsl_sagas_is_busy_(sagas)) {
             rsl_sagas_unlock_(sagas);
             return spent;
         }
+        if (appends) continue;
         /* the application's threads end their tasks without a word to us */
         rsl_time until = sagas->config.submit_ended != NULL ? rsl_now() + RSL_MS(1) : RSL_FOREVER;
         if (ctx->deadline != 0 && ctx->deadline < until) until = ctx->deadline;

@@ -2731,6 +2731,36 @@ static void an_attempt_that_close_finds_uncalled_follows_those_before_it(void **
     saga_rig_expect(&w->rig, "a:R a?+:R -a?");
 }
 
+static void append_takes_ten_seconds(memory_store *memory, const rsl_saga_record *records,
+                                     size_t count)
+{
+    world *w = memory->arg;
+    (void)records, (void)count;
+    w->time.now += RSL_SEC(10);
+}
+
+static void close_heeds_its_ctx_between_appends_and_comes_to_an_end(void **state)
+{
+    world *w = *state;
+    rsl_saga_step steps[] = {saga_step("a")};
+    world_open(w);
+    DEFINE(w, "def", steps);
+    for (int i = 0; i < 2 * RSL_SAGA_BATCH_ + 100; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "k%d", i);
+        begin(w, "def", key);
+    }
+    w->memory.on_append = append_takes_ten_seconds;
+    for (int i = 0; i < 2; i++) {
+        rsl_ctx ctx = {.deadline = w->time.now + RSL_SEC(5)};
+        assert_int_equal(rsl_sagas_close(w->sagas, &ctx), RSL_ETIMEOUT);
+    }
+    rsl_ctx ctx = {.deadline = w->time.now + RSL_SEC(5)};
+    assert_int_equal(rsl_sagas_close(w->sagas, &ctx), RSL_OK);
+    w->sagas = NULL;
+    assert_int_equal(memory_store_count(&w->memory, 0, KIND_PUT_OFF), 2 * RSL_SAGA_BATCH_ + 100);
+}
+
 static void close_waits_by_the_clock_of_the_runtime(void **state)
 {
     world *w = *state;
@@ -3004,6 +3034,11 @@ static void a_call_has_the_timeout_of_its_step_and_the_nearer_of_two_deadlines(v
     assert_true(saga_rig_find(&w->rig, "c", false, 1)->ctx.deadline == START + RSL_SEC(5));
     assert_true(saga_rig_find(&w->rig, "a", true, 1)->ctx.deadline == START + RSL_SEC(2));
     assert_true(saga_rig_find(&w->rig, "b", true, 1)->ctx.deadline == START + RSL_SEC(20));
+    steps[0].timeout = RSL_FOREVER;
+    saga_rig_clear(&w->rig);
+    define_version(w, "endless", 1, steps, 1);
+    assert_int_equal(play(w, "endless", "k2"), RSL_SAGA_DONE);
+    assert_true(saga_rig_find(&w->rig, "a", false, 1)->ctx.deadline == 0);
 }
 
 static void an_undo_is_not_tried_earlier_after_a_restart_and_its_attempts_go_on_counting(
@@ -3772,6 +3807,12 @@ static void never_answers(shared_host *way)
     }
 }
 
+static void append_never_answers(shared_host *way, const rsl_saga_record *records, size_t count)
+{
+    (void)records, (void)count;
+    never_answers(way);
+}
+
 /* A during: who waits for its cancel, and opens the gate then. */
 static void who_stops_when_it_is_told_to(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
 {
@@ -3779,7 +3820,7 @@ static void who_stops_when_it_is_told_to(saga_rig *rig, rsl_step *step, rsl_outc
     hosts *h = x->all;
     rsl_ctx ctx = rsl_step_ctx(step);
     (void)outcome;
-    if (strcmp(rsl_step_name(step), h->who) == 0) {
+    if (strcmp(rsl_step_name(step), h->who) == 0 && atomic_load(&h->told) == 0) {
         rsl_time end = rsl_now() + PATIENCE;
         atomic_store(&h->told, 1);
         while (!rsl_cancel_fired(ctx.cancel) && rsl_now() < end) {
@@ -3793,6 +3834,16 @@ static void who_stops_when_it_is_told_to(saga_rig *rig, rsl_step *step, rsl_outc
     }
 }
 
+/* The latest action of that name that was called for the saga; NULL: there was none. */
+static const saga_call *call_of(saga_rig *rig, rsl_saga_id id, const char *name)
+{
+    const saga_call *found = NULL, *call = NULL;
+    for (size_t n = 1; (call = saga_rig_find(rig, name, false, n)) != NULL; n++) {
+        found = call->saga == id ? call : found;
+    }
+    return found;
+}
+
 /* Its step b ends only when it is told to stop. */
 static void stop_in_time(hosts *h, bool fails)
 {
@@ -3800,21 +3851,27 @@ static void stop_in_time(hosts *h, bool fails)
     atomic_store(&h->fails, fails);
     h->a.rig.during = who_stops_when_it_is_told_to;
     h->a.way.on_renew = never_answers;
+    h->a.way.on_append = append_never_answers;
     h->a.config.threads = 1;
     h->a.config.claim_for = RSL_SEC(1);
     host_open(&h->a);
     rsl_time start = rsl_now();
     rsl_saga_id id = host_begin(&h->a, "k");
+    EVENTUALLY(atomic_load(&h->told) != 0);
+    rsl_saga_id other = host_begin(&h->a, "other"); /* for an append to be under way */
     EVENTUALLY(atomic_load(&h->seen) != 0);
     assert_int_equal(atomic_load(&h->seen), 1);
     assert_true(rsl_now() - start >= RSL_MS(800));
     EVENTUALLY(diary_count(&h->a.diary, id, RSL_SAGA_LOST) == 1);
     assert_int_equal(diary_last(&h->a.diary, id, RSL_SAGA_LOST).status, RSL_ETIMEOUT);
-    saga_rig_expect(&h->a.rig, fails ? "a b:F" : "a b");
     EVENTUALLY(stats_live(h->a.sagas) == 0);
+    EVENTUALLY(shared_store_look(&h->store, id).lease_until == 0); /* given back */
+    assert_null(call_of(&h->a.rig, id, "c"));
     host_open_and_recover(&h->b);
     host_expect_end(&h->b, id, RSL_SAGA_DONE);
-    saga_rig_expect(&h->b.rig, fails ? "b?+ c" : "c");
+    host_expect_end(&h->b, other, RSL_SAGA_DONE);
+    const saga_call *again = call_of(&h->b.rig, id, "b");
+    assert_true(fails ? again != NULL && again->maybe : again == NULL);
 }
 
 static void a_step_is_told_to_stop_in_time_though_the_store_does_not_answer(void **state)
@@ -3847,6 +3904,103 @@ static void who_outlasts_a_close(saga_rig *rig, rsl_step *step, rsl_outcome *out
         nap(RSL_SEC(1));
         atomic_store(&x->all->told, rsl_cancel_fired(rsl_step_ctx(step).cancel) ? 2 : 1);
     }
+}
+
+/* A during: who stays until the gate is open, whatever it is told. */
+static void who_stays(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
+{
+    host *x = rig->arg;
+    (void)outcome;
+    if (strcmp(rsl_step_name(step), x->all->who) == 0) {
+        atomic_store(&x->all->seen, 1);
+        while (atomic_load(&x->all->gate) == 0) {
+            nap(RSL_US(200));
+        }
+    }
+}
+
+static void of_a_saga_whose_lease_is_over_what_waits_for_a_thread_is_put_off_at_once(void **state)
+{
+    hosts *h = *state;
+    h->who = "a";
+    h->a.rig.during = who_stays;
+    h->a.config.threads = 1;
+    h->a.config.claim_for = RSL_SEC(1);
+    host_open(&h->a);
+    rsl_saga_id first = host_begin(&h->a, "k");
+    EVENTUALLY(atomic_load(&h->seen) == 1);
+    atomic_store(&h->a.way.renew_status, RSL_EIO);
+    rsl_saga_id second = host_begin(&h->a, "k2");
+    EVENTUALLY(diary_count(&h->a.diary, second, RSL_SAGA_STEP_PUT_OFF) == 1);
+    EVENTUALLY(stats_live(h->a.sagas) == 1);
+    saga_rig_expect(&h->a.rig, "a");
+    host_open_and_recover(&h->b);
+    host_expect_end(&h->b, second, RSL_SAGA_DONE);
+    host_expect_end(&h->b, first, RSL_SAGA_DONE);
+    atomic_store(&h->gate, 1);
+    assert_true(call_of(&h->b.rig, first, "a")->maybe);
+    assert_false(call_of(&h->b.rig, second, "a")->maybe);
+}
+
+static void a_lease_is_not_given_back_where_an_append_failed(void **state)
+{
+    hosts *h = *state;
+    rsl_saga_step steps[] = {saga_step_after("x", ""), saga_step_after("y", "")};
+    rsl_saga_def def = {"both", 1, steps, 2, 0};
+    rsl_saga_id id = 0;
+    h->who = "x";
+    h->a.rig.during = who_stays;
+    h->a.config.claim_for = RSL_MS(300);
+    host_open(&h->a);
+    assert_int_equal(rsl_sagas_register(h->a.sagas, &def, &h->a.rig), RSL_OK);
+    saga_rig_script(&h->a.rig, "y", "R*"); /* which is recorded again and again */
+    assert_int_equal(rsl_sagas_start(h->a.sagas, "both", "k", NULL, 0, &id), RSL_OK);
+    EVENTUALLY(atomic_load(&h->seen) == 1);
+    atomic_store(&h->a.way.append_status, RSL_EIO);
+    EVENTUALLY(diary_count(&h->a.diary, id, RSL_SAGA_LOST) == 1);
+    atomic_store(&h->a.way.append_status, RSL_OK);
+    nap(RSL_MS(250));
+    atomic_store(&h->gate, 1);
+    EVENTUALLY(stats_live(h->a.sagas) == 0);
+    assert_int_equal(atomic_load(&h->a.way.given_back), 0);
+}
+
+/* Real time, of which some is slept through by all at once. */
+static _Atomic int64_t slept;
+
+static rsl_time now_after_sleep(void *user)
+{
+    (void)user;
+    return rsl_now() + atomic_load(&slept);
+}
+
+static void store_takes_a_moment(shared_host *way)
+{
+    (void)way;
+    nap(RSL_MS(5));
+}
+
+static void a_host_that_sleeps_through_its_leases_asks_for_them_before_it_gives_up(void **state)
+{
+    hosts *h = *state;
+    rsl_clock clock = {now_after_sleep, NULL, NULL};
+    rsl_saga_id ids[100];
+    h->store.clock = clock;
+    h->a.config.clock = clock;
+    h->a.config.claim_for = RSL_SEC(80);
+    h->a.way.on_renew = store_takes_a_moment;
+    saga_rig_script(&h->a.rig, "b", "RRRRRRRRRRRRRRRRRRRR");
+    host_open(&h->a); /* claims nothing: what it lost would stay so */
+    for (int i = 0; i < 100; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "k%d", i);
+        ids[i] = host_begin(&h->a, key);
+    }
+    atomic_fetch_add(&slept, RSL_SEC(90));
+    for (int i = 0; i < 100; i++) {
+        host_expect_end(&h->a, ids[i], RSL_SAGA_DONE);
+    }
+    assert_int_equal(diary_count(&h->a.diary, 0, RSL_SAGA_LOST), 0);
 }
 
 static void leases_of_steps_that_close_waits_for_are_renewed(void **state)
@@ -4243,6 +4397,7 @@ int main(void)
         THREADS(close_waits_for_steps_and_gives_up_with_its_ctx),
         THREADS(close_waits_by_the_clock_of_the_runtime),
         THREADS(close_waits_for_observers_and_puts_off_what_follows_from_their_events),
+        HERE(close_heeds_its_ctx_between_appends_and_comes_to_an_end),
         HERE(a_step_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
         HERE(an_undo_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
         HERE(an_attempt_that_close_finds_uncalled_follows_those_before_it),
@@ -4283,6 +4438,9 @@ int main(void)
         HOSTS(leases_that_cannot_be_renewed_are_lost_in_time),
         HOSTS_THREADS(a_step_is_told_to_stop_in_time_though_the_store_does_not_answer),
         HOSTS_THREADS(what_a_step_that_was_told_to_stop_says_turns_no_saga_back),
+        HOSTS_THREADS(of_a_saga_whose_lease_is_over_what_waits_for_a_thread_is_put_off_at_once),
+        HOSTS_THREADS(a_lease_is_not_given_back_where_an_append_failed),
+        HOSTS_THREADS(a_host_that_sleeps_through_its_leases_asks_for_them_before_it_gives_up),
         HOSTS_THREADS(leases_of_steps_that_close_waits_for_are_renewed),
         HOSTS(a_step_is_told_that_the_lease_of_its_saga_is_lost),
         HOSTS(close_gives_the_leases_back),
