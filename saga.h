@@ -7661,7 +7661,10 @@ int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx)
     for (uint32_t i = 0; i < sagas->entries_count; i++)
         rsl_sagas_wake_all_(sagas, &sagas->entries[i]->waiters);
     while (rsl_sagas_is_busy_(sagas)) {
-        while (sagas->ready_first != NULL) rsl_sagas_run_one_(sagas); /* none is called any more */
+        if (sagas->ready_first != NULL) {
+            rsl_sagas_run_one_(sagas); /* which is not called any more */
+            continue;
+        }
         bool appends = rsl_sagas_may_append_(sagas);
         if (appends) rsl_sagas_flush_(sagas);
         int spent = rsl_ctx_spent_(ctx, rsl_clock_pick_(ctx, &sagas->waits_on));

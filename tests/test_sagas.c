@@ -2666,6 +2666,21 @@ static void close_waits_for_steps_and_gives_up_with_its_ctx(void **state)
     saga_rig_expect(&w->rig, "a b c");
 }
 
+static void close_ends_after_the_store_has_failed_though_steps_are_ready(void **state)
+{
+    world *w = *state;
+    rsl_saga_id id;
+    world_open(w);
+    DEFINE(w, "abc", abc);
+    begin(w, "abc", "k");
+    begin(w, "abc", "k2");
+    w->memory.fail.at = 1;
+    assert_int_equal(rsl_sagas_start(w->sagas, "abc", "k3", NULL, 0, &id), RSL_EIO);
+    assert_int_equal(stats_of(w).ready, 2);
+    world_close(w);
+    saga_rig_expect(&w->rig, "");
+}
+
 /* Opens anew with the definition abc. */
 static void reopen_abc(world *w)
 {
@@ -4397,6 +4412,7 @@ int main(void)
         THREADS(close_waits_for_steps_and_gives_up_with_its_ctx),
         THREADS(close_waits_by_the_clock_of_the_runtime),
         THREADS(close_waits_for_observers_and_puts_off_what_follows_from_their_events),
+        HERE(close_ends_after_the_store_has_failed_though_steps_are_ready),
         HERE(close_heeds_its_ctx_between_appends_and_comes_to_an_end),
         HERE(a_step_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
         HERE(an_undo_that_close_finds_uncalled_is_as_if_it_had_not_been_started),
