@@ -5646,6 +5646,8 @@ struct rsl_saga_live_ {
     bool                   told;    /* that it is lost */
     bool                   loading; /* its log is being read; only for who reads it */
     rsl_time               renewed_at;
+    rsl_time               asks_until; /* its lease was over unseen, and the store is asked until
+                                          then; 0: it was not */
     bool                   late;    /* its lease is over by our clock: nothing is begun any more,
                                        what comes back OK is recorded, then it is lost */
     bool                   lost;    /* another's, perhaps: nothing is recorded any more */
@@ -5725,8 +5727,7 @@ struct rsl_sagas {
 
     bool             closing, stopping, failed, recovering;
     bool             on_duty;          /* one thread renews and claims */
-    bool             asking;           /* it renews, */
-    rsl_time         asked_at;         /* since then, by the clock */
+    bool             answers;          /* and the store has renewed what it was asked to */
     rsl_saga_claim   left[RSL_SAGA_CLAIMS_]; /* let go of: their leases are to be freed; those of
                                           more than these run out by themselves */
     size_t           left_count;
@@ -5815,12 +5816,14 @@ static inline bool rsl_sagas_may_append_(const rsl_sagas *sagas)
     return sagas->pending_first != NULL && !sagas->appending && !sagas->failed;
 }
 
-/* Whether leases are to be renewed: also on the way to the end, as long as a step may run, or its
-   outcome is not durable yet. */
-static inline bool rsl_sagas_has_leases_(const rsl_sagas *sagas)
+/* When leases are to be renewed, or freed; RSL_FOREVER: not by us. Also on the way to the end, as
+   long as a step may run, or its outcome is not durable yet. */
+static inline rsl_time rsl_sagas_duty_due_(const rsl_sagas *sagas)
 {
-    bool ends = sagas->running > 0 || sagas->appending || sagas->pending_first != NULL;
-    return sagas->shared && (!sagas->closing || ends);
+    bool ends = sagas->running > 0 || sagas->appending || sagas->telling > 0 ||
+                sagas->pending_first != NULL;
+    if (!sagas->shared || sagas->on_duty || (sagas->closing && !ends)) return RSL_FOREVER;
+    return sagas->left_count > 0 && !sagas->closing ? 0 : sagas->duty_at;
 }
 
 /* [WAKE] */
@@ -5828,8 +5831,7 @@ static inline void rsl_sagas_share_(rsl_sagas *sagas)
 {
     bool timer = sagas->timers_count > 0 && sagas->timers[0]->wake_at < sagas->watch_at;
     /* who went idle while another was on duty sleeps past the next one */
-    bool duty = rsl_sagas_has_leases_(sagas) && !sagas->on_duty &&
-                rsl_time_add_(sagas->duty_at, sagas->shift) < sagas->watch_at;
+    bool duty = rsl_time_add_(rsl_sagas_duty_due_(sagas), sagas->shift) < sagas->watch_at;
     if (timer || duty || rsl_sagas_may_append_(sagas) || rsl_sagas_may_run_(sagas))
         rsl_sagas_wake_one_(sagas, &sagas->idlers);
 }
@@ -6239,7 +6241,6 @@ static inline void rsl_sagas_settle_(rsl_sagas *sagas, rsl_saga_live_ *live)
        again and again. */
     if (live->late && sagas->left_count < RSL_SAGA_CLAIMS_) {
         sagas->left[sagas->left_count++] = (rsl_saga_claim){entry->id, live->epoch, RSL_OK, false};
-        sagas->duty_at = 0;
     }
     if (over) {
         sagas->stats.done += live->view.end == RSL_SAGA_DONE;
@@ -6276,6 +6277,24 @@ static inline void rsl_sagas_put_off_(rsl_sagas *sagas, rsl_saga_live_ *live, ui
         rsl_sagas_append_(sagas, live, &change);
     }
     rsl_sagas_step_over_(sagas, live, step);
+}
+
+/* Lock held. Those of its steps that are ready are not called. */
+static inline void rsl_sagas_put_off_ready_(rsl_sagas *sagas, rsl_saga_live_ *live)
+{
+    rsl_saga_seat_ *last = NULL, *seat = sagas->ready_first, *next;
+    for (; seat != NULL; seat = next) {
+        next = seat->next;
+        if (seat->live != live) {
+            last = seat;
+            continue;
+        }
+        if (last != NULL) last->next = next;
+        else sagas->ready_first = next;
+        if (next == NULL) sagas->ready_last = last;
+        sagas->ready_count--;
+        rsl_sagas_put_off_(sagas, live, seat->step);
+    }
 }
 
 /* Lock held. Acts on a record that is durable, or, if its saga is lost, never will be. */
@@ -6324,7 +6343,10 @@ static inline void rsl_sagas_dispatch_(rsl_sagas *sagas, rsl_saga_node_ *node)
 static inline void rsl_sagas_append_failed_(rsl_sagas *sagas, rsl_saga_node_ *batch)
 {
     if (sagas->shared) {
-        for (; batch != NULL; batch = batch->next) batch->live->lost = true;
+        for (; batch != NULL; batch = batch->next) {
+            batch->live->lost = true;
+            rsl_sagas_put_off_ready_(sagas, batch->live);
+        }
         return;
     }
     bool first = !sagas->failed;
@@ -6455,8 +6477,8 @@ static inline void rsl_sagas_flush_(rsl_sagas *sagas)
         node->live->entry->durable = true;
     }
     rsl_sagas_wake_flushed_(sagas);
-    if (sagas->config.observer.on_event != NULL) rsl_sagas_share_(sagas); /* that may take long */
     sagas->telling++;
+    if (sagas->config.observer.on_event != NULL) rsl_sagas_share_(sagas); /* that may take long */
     rsl_sagas_unlock_(sagas);
     rsl_sagas_tell_batch_(sagas, batch, status);
     rsl_sagas_lock_(sagas);
@@ -6477,8 +6499,12 @@ static inline int rsl_sagas_durable_(rsl_sagas *sagas, rsl_saga_entry_ *entry, u
     rsl_saga_durable_ wish = {entry, number, room};
     while (!rsl_sagas_is_durable_(&wish)) {
         if (sagas->failed) return RSL_EIO;
-        if (rsl_sagas_may_append_(sagas)) rsl_sagas_flush_(sagas);
-        else rsl_sagas_sleep_(sagas, &sagas->flushed, &wish, &rsl_ctx_unlimited_, RSL_FOREVER);
+        if (rsl_sagas_may_append_(sagas)) {
+            rsl_sagas_flush_(sagas);
+            continue;
+        }
+        rsl_sagas_share_(sagas);
+        rsl_sagas_sleep_(sagas, &sagas->flushed, &wish, &rsl_ctx_unlimited_, RSL_FOREVER);
     }
     return RSL_OK;
 }
@@ -7017,6 +7043,7 @@ static inline void rsl_sagas_tell_now_(rsl_sagas *sagas, rsl_saga_live_ *live, i
     uint64_t number = ++sagas->appended;
     live->pending++; /* so that it stays */
     sagas->telling++;
+    rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);
     if (kind == RSL_SAGA_LOST) rsl_cancel_fire(&live->cancel);
     rsl_sagas_emit_(sagas, kind, live->entry->def, status, number, rsl_sagas_now_(sagas),
@@ -7025,24 +7052,6 @@ static inline void rsl_sagas_tell_now_(rsl_sagas *sagas, rsl_saga_live_ *live, i
     live->pending--;
     sagas->telling--;
     rsl_sagas_wake_all_(sagas, &sagas->closers); /* they see what the caller makes of it */
-}
-
-/* Lock held. Those of its steps that are ready are not called. */
-static inline void rsl_sagas_put_off_ready_(rsl_sagas *sagas, rsl_saga_live_ *live)
-{
-    rsl_saga_seat_ *last = NULL, *seat = sagas->ready_first, *next;
-    for (; seat != NULL; seat = next) {
-        next = seat->next;
-        if (seat->live != live) {
-            last = seat;
-            continue;
-        }
-        if (last != NULL) last->next = next;
-        else sagas->ready_first = next;
-        if (next == NULL) sagas->ready_last = last;
-        sagas->ready_count--;
-        rsl_sagas_put_off_(sagas, live, seat->step);
-    }
 }
 
 /* Lock held; dropped meanwhile. RSL_EFENCED: another has the saga now. RSL_ETIMEOUT: its lease is
@@ -7058,18 +7067,19 @@ static inline void rsl_sagas_leave_(rsl_sagas *sagas, rsl_saga_live_ *live, int 
     rsl_sagas_settle_(sagas, live);
 }
 
-/* Lock held; dropped meanwhile, if it is not so. Whether the saga is ours by our own clock. */
+/* Lock held; dropped meanwhile, if it is not so. Whether the saga is ours by our own clock. Who
+   looks long after the end of the lease has slept through it, with the whole process most likely:
+   then the store is asked before all is given up. */
 static inline bool rsl_sagas_holds_(rsl_sagas *sagas, rsl_saga_live_ *live)
 {
-    rsl_time patience = rsl_time_add_(sagas->asked_at, sagas->config.claim_for / 8);
+    rsl_time now = rsl_clock_now_(&sagas->config.clock), claim_for = sagas->config.claim_for;
     if (!rsl_sagas_is_late_(sagas, live)) return true;
-    if (sagas->asking && sagas->asked_at >= live->lease_until &&
-        patience > rsl_clock_now_(&sagas->config.clock)) {
-        /* We have slept through its end, and are asking the store for more just now. */
-        rsl_sagas_timer_set_(sagas, live, rsl_time_add_(patience, sagas->shift));
-        return false;
+    if (live->asks_until == 0 && now - live->lease_until > claim_for / 64) {
+        live->asks_until = rsl_time_add_(now, claim_for / 8);
+        sagas->duty_at = 0;
     }
-    rsl_sagas_leave_(sagas, live, RSL_ETIMEOUT);
+    if (live->asks_until <= now) rsl_sagas_leave_(sagas, live, RSL_ETIMEOUT);
+    else rsl_sagas_timer_set_(sagas, live, rsl_time_add_(live->asks_until, sagas->shift));
     return false;
 }
 
@@ -7078,6 +7088,7 @@ static inline bool rsl_sagas_holds_(rsl_sagas *sagas, rsl_saga_live_ *live)
 static inline void rsl_sagas_free_leases_(rsl_sagas *sagas, rsl_saga_claim *claims, size_t count)
 {
     if (count == 0) return;
+    rsl_sagas_share_(sagas);
     rsl_sagas_unlock_(sagas);
     sagas->store.renew(sagas->store.self, 0, claims, count);
     rsl_sagas_lock_(sagas);
@@ -7093,9 +7104,8 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
     for (; left > 0 && count < RSL_SAGA_CLAIMS_; left--, sagas->renewing++) {
         if (sagas->renewing >= sagas->entries_count) sagas->renewing = 0;
         rsl_saga_live_ *live = sagas->entries[sagas->renewing]->live;
-        /* a late one too: nobody else is to call its step while that still runs */
-        bool wanted = live != NULL && !live->lost && !live->loading;
-        if (!wanted || live->renewed_at >= tick) continue;
+        /* a late or lost one too: nobody else is to call its step while that still runs */
+        if (live == NULL || live->loading || live->renewed_at >= tick) continue;
         live->renewed_at = tick;
         claims[count++] = (rsl_saga_claim){live->entry->id, live->epoch, RSL_OK, false};
     }
@@ -7105,6 +7115,7 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
     rsl_time asked = rsl_clock_now_(&sagas->config.clock);
     int status = sagas->store.renew(sagas->store.self, claim_for, claims, count);
     rsl_sagas_lock_(sagas);
+    sagas->answers = sagas->answers && status == RSL_OK;
     for (size_t i = 0; i < count; i++) {
         rsl_saga_entry_ *entry = rsl_sagas_find_(sagas, claims[i].saga);
         rsl_saga_live_ *live = entry != NULL ? entry->live : NULL;
@@ -7114,11 +7125,12 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
         } else if (renewed && !live->late && !live->lost) {
             /* before the store's clock can think it over, if both run alike to an eighth */
             if (claim_for > 0) live->lease_until = rsl_time_add_(asked, claim_for - claim_for / 8);
+            live->asks_until = 0;
             if (claims[i].cancel && rsl_saga_can_turn_late_(live))
                 rsl_sagas_turn_back_(sagas, live);
         } else if (status == RSL_OK && !renewed && !live->lost) {
             rsl_sagas_leave_(sagas, live, RSL_EFENCED);
-        } else if (status != RSL_OK && rsl_sagas_is_late_(sagas, live)) {
+        } else if (status != RSL_OK && live->asks_until == 0 && rsl_sagas_is_late_(sagas, live)) {
             rsl_sagas_leave_(sagas, live, RSL_ETIMEOUT);
         }
     }
@@ -7214,16 +7226,19 @@ static inline bool rsl_sagas_claim_(rsl_sagas *sagas, rsl_saga_id only)
 static inline void rsl_sagas_duty_(rsl_sagas *sagas)
 {
     rsl_time now = rsl_clock_now_(&sagas->config.clock);
-    sagas->on_duty = sagas->asking = true;
-    sagas->asked_at = now;
-    sagas->duty_at = rsl_time_add_(now, sagas->config.claim_for / 3);
-    rsl_sagas_share_(sagas);
-    while (rsl_sagas_renew_(sagas, now, sagas->config.claim_for)) continue;
-    sagas->asking = false;
+    bool renews = sagas->duty_at <= now; /* else some are to be freed only */
+    sagas->on_duty = true;
+    if (renews) {
+        sagas->answers = true;
+        sagas->duty_at = rsl_time_add_(now, sagas->config.claim_for / 3);
+        rsl_sagas_share_(sagas);
+        while (rsl_sagas_renew_(sagas, now, sagas->config.claim_for)) continue;
+    }
     rsl_sagas_free_left_(sagas);
-    /* Of many to be claimed, those that were are to be renewed on the way. */
-    while (sagas->recovering && !sagas->closing && rsl_sagas_claim_(sagas, 0) &&
-           sagas->duty_at > rsl_clock_now_(&sagas->config.clock))
+    /* Of many to be claimed, those that were are to be renewed on the way. A store that does not
+       renew might give us our own ones, whose leases have run out. */
+    while (renews && sagas->answers && sagas->recovering && !sagas->closing &&
+           rsl_sagas_claim_(sagas, 0) && sagas->duty_at > rsl_clock_now_(&sagas->config.clock))
         continue;
     sagas->on_duty = false;
     rsl_sagas_wake_all_(sagas, &sagas->closers);
@@ -7231,8 +7246,8 @@ static inline void rsl_sagas_duty_(rsl_sagas *sagas)
 
 static inline bool rsl_sagas_has_duty_(const rsl_sagas *sagas)
 {
-    return rsl_sagas_has_leases_(sagas) && !sagas->on_duty &&
-           sagas->duty_at <= rsl_clock_now_(&sagas->config.clock);
+    rsl_time due = rsl_sagas_duty_due_(sagas);
+    return due != RSL_FOREVER && due <= rsl_clock_now_(&sagas->config.clock);
 }
 
 /* ---- threads of the application ---- */
@@ -7339,9 +7354,8 @@ static inline rsl_time rsl_sagas_due_(const rsl_sagas *sagas)
     rsl_time due = sagas->timers_count == 0
                        ? RSL_FOREVER
                        : rsl_sagas_clock_(sagas, sagas->timers[0]->wake_at);
-    if (rsl_sagas_has_leases_(sagas) && !sagas->on_duty && sagas->duty_at < due)
-        due = sagas->duty_at;
-    return due;
+    rsl_time duty = rsl_sagas_duty_due_(sagas);
+    return duty < due ? duty : due;
 }
 
 /* Lock held. Sleeps as one who idles, until there is work, or `until`. */
@@ -7676,6 +7690,7 @@ int rsl_sagas_close(rsl_sagas *sagas, const rsl_ctx *ctx)
         /* the application's threads end their tasks without a word to us */
         rsl_time until = sagas->config.submit_ended != NULL ? rsl_now() + RSL_MS(1) : RSL_FOREVER;
         if (ctx->deadline != 0 && ctx->deadline < until) until = ctx->deadline;
+        rsl_sagas_share_(sagas);
         rsl_sagas_sleep_(sagas, &sagas->closers, NULL, ctx, until);
     }
     rsl_sagas_give_back_(sagas);
@@ -7976,6 +7991,7 @@ static inline rsl_saga_entry_ *rsl_sagas_get_(rsl_sagas *sagas, rsl_saga_id id, 
 {
     rsl_saga_entry_ *entry = rsl_sagas_hold_(sagas, id, status);
     if (entry != NULL || *status != RSL_OK || !sagas->shared) return entry;
+    if (rsl_sagas_find_(sagas, id) != NULL) return NULL; /* ours still: a step is out */
     rsl_sagas_claim_(sagas, id);
     return rsl_sagas_hold_(sagas, id, status);
 }

@@ -40,6 +40,10 @@
 #define RSL_FREE(block)   explore_free(block)
 #define RSL_ASSERT(claim) explore_check(claim, "assertion: " #claim)
 
+#ifndef EXPLORE_MOST
+#define EXPLORE_MOST 200000 /* schedules of a scenario; where each takes long, define less */
+#endif
+
 enum {
     EXPLORE_THREADS = 6,
     EXPLORE_FRAME_ = EXPLORE_THREADS,    /* runs what comes before and after the threads */
@@ -122,6 +126,8 @@ static struct explore_ {
     char             why[160];
     int              lent;       /* threads for what the library starts */
     int              refusals;   /* starts of threads that may still fail */
+    bool             slow;       /* time passes while nobody can go on, and `jumps` times else */
+    int              jumps;
     int              delays;     /* writes that may still be delayed */
     bool             delays_used;
     bool             lax;        /* strict operations are taken for others: a planted bug */
@@ -369,6 +375,7 @@ EXPLORE_UNUSED static void *explore_malloc(size_t size)
 EXPLORE_UNUSED static void explore_free(void *block)
 {
     size_t size;
+    if (block == NULL) return;
     memcpy(&size, (unsigned char *)block - 64, sizeof size);
     if (!explore_.alone) explore_dead(block, size);
 }
@@ -460,6 +467,10 @@ static bool explore_admit_(int id)
     explore_thread_ *thread = &explore_.threads[id];
     thread->moved_at = ++explore_.serial;
     if (thread->state == EXPLORE_WAITING_) {
+        bool early = false;
+        for (int i = 0; i < explore_.scenario->threads; i++)
+            early |= explore_.threads[i].state != EXPLORE_WAITING_ && explore_may_run_(i);
+        explore_.jumps -= early && explore_.slow;
         thread->timed_out = true;
         if (explore_.now < thread->until) explore_.now = thread->until;
         int chooser = explore_.current;
@@ -475,13 +486,31 @@ static bool explore_admit_(int id)
     return true;
 }
 
+/* Where time is slow: may this wait's time be up now? */
+static bool explore_is_time_(int id)
+{
+    bool nobody = true, first = true;
+    for (int i = 0; i < explore_.scenario->threads; i++) {
+        const explore_thread_ *other = &explore_.threads[i];
+        nobody &= other->state == EXPLORE_WAITING_ || !explore_may_run_(i);
+        first &= other->state != EXPLORE_WAITING_ ||
+                 other->until >= explore_.threads[id].until;
+    }
+    return first && (nobody || explore_.jumps > 0);
+}
+
 static int explore_options_(int *options, bool stays)
 {
     int count = 0, threads = explore_.scenario->threads, from = explore_.current;
     if (stays) options[count++] = from;
     if (stays && explore_.preemptions >= explore_.bound) return count;
     for (int i = 0; i < threads; i++) {
-        if (!(stays && i == from) && explore_may_run_(i)) options[count++] = i;
+        bool waits = explore_.slow && explore_.threads[i].state == EXPLORE_WAITING_;
+        if (!(stays && i == from) && !waits && explore_may_run_(i)) options[count++] = i;
+    }
+    for (int i = 0; explore_.slow && i < threads; i++) { /* time passes last of all */
+        bool waits = explore_.threads[i].state == EXPLORE_WAITING_;
+        if (waits && explore_may_run_(i) && explore_is_time_(i)) options[count++] = i;
     }
     for (int i = 0; count == 0 && i < threads; i++) { /* nobody is left to be waited for */
         if (explore_.threads[i].state == EXPLORE_PAUSED_) options[count++] = i;
@@ -729,6 +758,15 @@ EXPLORE_UNUSED static void explore_refuse_threads(int count)
     explore_.refusals = count;
 }
 
+/* Time passes only while nobody can go on, and `jumps` times in a schedule at any other moment;
+   the waits that end first, first. For what does something again and again by time: else one of
+   the orders is that nothing but this ever happens. */
+EXPLORE_UNUSED static void explore_slow_time(int jumps)
+{
+    explore_.slow = true;
+    explore_.jumps = jumps;
+}
+
 /* Up to `count` times in a schedule a write may be seen late, and those after it too: until the
    writer's next write that is not, lock, wait or pause, loads of other threads find what was there
    before. Processors do that with stores, also those of a compare-and-swap, and a load that
@@ -798,7 +836,8 @@ static void explore_once_(void)
     explore_.now = EXPLORE_EPOCH;
     explore_.current = EXPLORE_MAIN_;
     for (uint64_t i = 0; i < EXPLORE_THREADS + 2; i++) explore_.selves[i] = (i + 1) * 4096;
-    explore_.lent = explore_.refusals = 0;
+    explore_.lent = explore_.refusals = explore_.jumps = 0;
+    explore_.slow = false;
     explore_.delays_used = explore_.lax = false;
     explore_.delays = 0;
     explore_.plant = NULL;
@@ -850,9 +889,9 @@ static uint64_t explore_limit_(void)
     const char *wish = getenv("EXPLORE_SCHEDULES");
     if (wish != NULL) return strtoull(wish, NULL, 10);
 #ifdef __SANITIZE_ADDRESS__
-    return 20000;
+    return EXPLORE_MOST / 10;
 #else
-    return 200000;
+    return EXPLORE_MOST;
 #endif
 }
 
