@@ -2516,13 +2516,6 @@ static inline void rsl_steps_join_(rsl_steps_ *set, const rsl_steps_ *more)
     for (int i = 0; i < RSL_STEPS_WORDS_; i++) set->word[i] |= more->word[i];
 }
 
-static inline bool rsl_steps_meet_(const rsl_steps_ *a, const rsl_steps_ *b)
-{
-    uint64_t both = 0;
-    for (int i = 0; i < RSL_STEPS_WORDS_; i++) both |= a->word[i] & b->word[i];
-    return both != 0;
-}
-
 static inline bool rsl_steps_within_(const rsl_steps_ *a, const rsl_steps_ *b)
 {
     uint64_t rest = 0;
@@ -2572,11 +2565,10 @@ typedef struct rsl_saga_plan_ {
     rsl_time             deadline; /* RSL_FOREVER: none */
     const rsl_saga_step *steps;    /* as defined; or, of a plan that was read, what a log tells */
     rsl_steps_          *direct;   /* of each step: what its `after` says; */
-    rsl_steps_          *before;   /* all that must be done first, however far; */
-    rsl_steps_          *behind;   /* the steps whose `before` it is in */
+    rsl_steps_          *before;   /* and all that must be done first, however far */
 } rsl_saga_plan_;
 
-enum { RSL_SAGA_SETS_ = 3 }; /* for each step */
+enum { RSL_SAGA_SETS_ = 2 }; /* for each step */
 
 static inline bool rsl_saga_name_ok_(const char *name)
 {
@@ -2617,8 +2609,9 @@ static inline rsl_saga_retry rsl_saga_retry_of_(const rsl_saga_step *step, bool 
 static inline int rsl_saga_named_(const rsl_saga_def *def, const char *name, size_t length)
 {
     for (size_t i = 0; i < def->count; i++) {
-        const char *other = def->steps[i].name;
-        if (other[0] == name[0] && strncmp(other, name, length) == 0 && other[length] == '\0')
+        const char *other = def->steps[i].name; /* later ones may be NULL still */
+        if (other != NULL && other[0] == name[0] && strncmp(other, name, length) == 0 &&
+            other[length] == '\0')
             return (int)i;
     }
     return -1;
@@ -2713,12 +2706,14 @@ static inline const char *rsl_saga_pivot_check_(const rsl_saga_def *def, const r
                                                 uint32_t *at)
 {
     int pivot = -1;
-    for (*at = 0; *at < def->count; ++*at) {
-        if ((def->steps[*at].flags & RSL_STEP_PIVOT) == 0) continue;
+    for (uint32_t i = 0; i < def->count; i++) {
+        if ((def->steps[i].flags & RSL_STEP_PIVOT) == 0) continue;
+        *at = i;
         if (pivot >= 0) return "flags: a second PIVOT";
-        pivot = (int)*at;
+        pivot = (int)i;
     }
-    for (*at = 0; pivot >= 0 && *at < def->count; ++*at) {
+    if (pivot < 0) return NULL;
+    for (*at = 0; *at < def->count; ++*at) {
         unsigned flags = def->steps[*at].flags;
         if ((int)*at == pivot || rsl_steps_has_(&before[pivot], *at)) {
             if ((int)*at == pivot && (flags & RSL_STEP_SAVEPOINT))
@@ -2743,9 +2738,6 @@ static inline const char *rsl_saga_check_(const rsl_saga_def *def, rsl_steps_ *d
     if (def->steps == NULL || def->count == 0) return "steps: there must be one";
     if (def->count > RSL_SAGA_STEPS_MAX) return "count: must be at most 256";
     if (def->deadline < 0) return "deadline: must not be negative";
-    for (uint32_t i = 0; i < def->count; i++) { /* names first: all of them are compared below */
-        if (def->steps[i].name == NULL) return "name: a step has none";
-    }
     const char *why = NULL;
     uint32_t at = 0;
     for (; at < def->count; at++) {
@@ -2763,34 +2755,22 @@ static inline const char *rsl_saga_check_(const rsl_saga_def *def, rsl_steps_ *d
     return why;
 }
 
-/* A plan whose `direct` and `before` are known: what follows from them. */
-static inline void rsl_saga_plan_tie_(rsl_saga_plan_ *plan)
-{
-    plan->pivot = -1;
-    memset(plan->behind, 0, plan->count * sizeof *plan->behind);
-    for (uint32_t i = 0; i < plan->count; i++) {
-        if (plan->steps[i].flags & RSL_STEP_PIVOT) plan->pivot = (int32_t)i;
-        const rsl_steps_ *before = &plan->before[i];
-        for (uint32_t j = rsl_steps_next_(before, 0, plan->count); j < plan->count;
-             j = rsl_steps_next_(before, j + 1, plan->count))
-            rsl_steps_add_(&plan->behind[j], i);
-    }
-}
-
-/* The plan of a definition that was checked: this has written the first two of RSL_SAGA_SETS_ sets
-   for each step. It refers to the name, the steps and the sets. */
+/* The plan of a definition that was checked, which has written the sets, RSL_SAGA_SETS_ for each
+   step. It refers to the name, the steps and the sets. */
 static inline void rsl_saga_plan_make_(rsl_saga_plan_ *plan, const rsl_saga_def *def,
                                        rsl_steps_ *sets)
 {
     plan->name = def->name;
     plan->version = def->version;
     plan->count = (uint32_t)def->count;
+    plan->pivot = -1;
     plan->deadline = def->deadline == 0 ? RSL_FOREVER : def->deadline;
     plan->steps = def->steps;
     plan->direct = sets;
     plan->before = sets + def->count;
-    plan->behind = sets + 2 * def->count;
-    rsl_saga_plan_tie_(plan);
+    for (uint32_t i = 0; i < plan->count; i++) {
+        if (plan->steps[i].flags & RSL_STEP_PIVOT) plan->pivot = (int32_t)i;
+    }
 }
 
 const char *rsl_saga_def_check(const rsl_saga_def *def, const char **step)
@@ -2981,7 +2961,7 @@ static inline bool rsl_saga_apply_forth_(const rsl_saga_plan_ *plan, rsl_saga_vi
 {
     if (!view->back || change->step != view->target) return false;
     for (uint32_t i = 0; i < plan->count; i++) {
-        if (!rsl_steps_has_(&plan->behind[change->step], i)) continue;
+        if (!rsl_steps_has_(&plan->before[i], change->step)) continue;
         uint32_t round = view->marks[i].round + 1, returns = view->marks[i].returns;
         memset(&view->marks[i], 0, sizeof view->marks[i]);
         view->marks[i].round = round;
@@ -3111,7 +3091,7 @@ static inline uint16_t rsl_saga_savepoint_(const rsl_saga_plan_ *plan, const rsl
     for (uint32_t i = 0; i < plan->count; i++) {
         const rsl_saga_step *step = &plan->steps[i];
         if ((step->flags & RSL_STEP_SAVEPOINT) == 0 ||
-            !rsl_steps_has_(&plan->behind[i], failed) || !rsl_steps_has_(&view->done, i) ||
+            !rsl_steps_has_(&plan->before[failed], i) || !rsl_steps_has_(&view->done, i) ||
             view->marks[i].returns + 1 >= rsl_saga_retry_of_(step, false).attempts_max)
             continue;
         uint32_t deep = rsl_steps_count_(&plan->before[i]) + 1;
@@ -3216,10 +3196,11 @@ static inline bool rsl_saga_is_in_play_(const rsl_saga_step *step, const rsl_sag
     }
 }
 
-/* A step in play of a saga that unwinds: whether its undo starts or parks; else adds to `rest`. */
+/* A step in play of a saga that unwinds: whether its undo starts or parks; else adds to `rest`.
+   held: those that come before another one in play, which is to be undone first. */
 static inline rsl_saga_verdict_ rsl_saga_next_undo_(const rsl_saga_plan_ *plan,
                                                     const rsl_saga_view_ *view, uint32_t i,
-                                                    const rsl_steps_ *in_play, rsl_time now,
+                                                    const rsl_steps_ *held, rsl_time now,
                                                     uint64_t epoch, rsl_saga_next_ *rest)
 {
     const rsl_saga_mark_ *mark = &view->marks[i];
@@ -3243,7 +3224,7 @@ static inline rsl_saga_verdict_ rsl_saga_next_undo_(const rsl_saga_plan_ *plan,
         break;
     default: break;
     }
-    if (rsl_steps_meet_(&plan->behind[i], in_play)) return RSL_SAGA_REST_; /* those first */
+    if (rsl_steps_has_(held, i)) return RSL_SAGA_REST_;
     return parks ? RSL_SAGA_PARK_ : RSL_SAGA_START_;
 }
 
@@ -3261,14 +3242,16 @@ static inline void rsl_saga_next_back_(const rsl_saga_plan_ *plan, const rsl_sag
                                        rsl_time now, uint64_t epoch, rsl_saga_next_ *next)
 {
     bool whole = view->target == RSL_SAGA_NO_STEP_, any = false;
-    rsl_steps_ in_play;
+    rsl_steps_ in_play, held;
     memset(&in_play, 0, sizeof in_play);
+    memset(&held, 0, sizeof held);
     for (uint32_t i = 0; i < plan->count; i++) {
         const rsl_saga_mark_ *mark = &view->marks[i];
         if (mark->phase == RSL_SAGA_OUT_ && mark->epoch == epoch) next->out = true;
-        if (!whole && !rsl_steps_has_(&plan->behind[view->target], i)) continue;
+        if (!whole && !rsl_steps_has_(&plan->before[i], view->target)) continue;
         if (!rsl_saga_is_in_play_(&plan->steps[i], mark, epoch)) continue;
         rsl_steps_add_(&in_play, i);
+        rsl_steps_join_(&held, &plan->before[i]);
         if (mark->phase == RSL_SAGA_STUCK_) next->stuck = true;
     }
     rsl_time deadline_at = next->stuck ? RSL_FOREVER : rsl_saga_heeded_deadline_(plan, view);
@@ -3280,7 +3263,7 @@ static inline void rsl_saga_next_back_(const rsl_saga_plan_ *plan, const rsl_sag
     for (uint32_t i = plan->count; i-- > 0;) {
         if (!rsl_steps_has_(&in_play, i)) continue;
         any = true;
-        next->verdict = rsl_saga_next_undo_(plan, view, i, &in_play, now, epoch, next);
+        next->verdict = rsl_saga_next_undo_(plan, view, i, &held, now, epoch, next);
         if (next->verdict == RSL_SAGA_REST_) continue;
         next->step = (uint16_t)i;
         next->undo = true;
@@ -6629,7 +6612,7 @@ static inline void rsl_sagas_run_one_(rsl_sagas *sagas)
     uint16_t target = live->view.target; /* a savepoint: what is beside it goes on */
     if (!call.step.undo && live->view.back &&
         (target == RSL_SAGA_NO_STEP_ ||
-         rsl_steps_has_(&live->plan->behind[target], seat->step))) {
+         rsl_steps_has_(&live->plan->before[seat->step], target))) {
         /* it turned back before this began */
         rsl_sagas_outcome_(sagas, &call.step, RSL_STEP_FAIL);
         return;
