@@ -1764,6 +1764,7 @@ static void expect_text(rsl_saga_change_ change, const rsl_saga_record *begin,
     rsl_saga_record record = {17, 1, 2, RSL_SAGA_RUNNING, bytes, sizeof(bytes), RSL_OK};
     assert_ptr_equal(rsl_saga_record_text(&record, begin, text, sizeof(text)), text);
     assert_string_equal(text, expected);
+    assert_true(rsl_saga_record_time(&record) == (strcmp(expected, "?") == 0 ? 0 : change.at));
 }
 
 static void a_record_s_text_says_what_it_means(void **state)
@@ -1786,6 +1787,11 @@ static void a_record_s_text_says_what_it_means(void **state)
     char text[256];
     assert_string_equal(rsl_saga_record_text(&begin, NULL, text, sizeof(text)),
                         "BEGIN order version 3, key k-1, payload of 5 bytes");
+    assert_true(rsl_saga_record_time(&begin) == START);
+    assert_true(rsl_saga_record_time(NULL) == 0);
+    begin.size = 4;
+    assert_true(rsl_saga_record_time(&begin) == 0);
+    begin.size = size;
 
     enum { NO = RSL_SAGA_NO_STEP_ };
     expect_text((rsl_saga_change_){2, false, 1, 0, 2, 1, 0, 0}, &begin, "START charge, attempt 2");

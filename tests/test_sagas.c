@@ -2810,6 +2810,20 @@ static void *closing_run(void *arg)
     return NULL;
 }
 
+/* What has been seen at the gate holds up a close until the gate is open. */
+static void close_waits_for_the_gate(world *w)
+{
+    closing c = {w, RSL_EINVAL, false};
+    EVENTUALLY(atomic_load(&w->seen) == 1);
+    pthread_t closer = thread_start(closing_run, &c);
+    nap(RSL_MS(10));
+    assert_false(atomic_load(&c.ended));
+    atomic_store(&w->gate, 1);
+    pthread_join(closer, NULL);
+    assert_int_equal(c.status, RSL_OK);
+    w->sagas = NULL;
+}
+
 static void those_who_wait_are_told_that_it_closes(void **state)
 {
     world *w = *state;
@@ -2865,15 +2879,7 @@ static void close_ends_when_an_append_under_way_does(void **state)
     world_open(w);
     DEFINE(w, "def", steps);
     begin(w, "def", "k");
-    EVENTUALLY(atomic_load(&w->seen) == 1);
-    closing c = {w, RSL_EINVAL, false};
-    pthread_t closer = thread_start(closing_run, &c);
-    nap(RSL_MS(10));
-    assert_false(atomic_load(&c.ended));
-    atomic_store(&w->gate, 1);
-    pthread_join(closer, NULL);
-    assert_int_equal(c.status, RSL_OK);
-    w->sagas = NULL;
+    close_waits_for_the_gate(w);
 }
 
 /* A during: all wait for the second gate. */
@@ -2903,15 +2909,7 @@ static void close_ends_when_a_compaction_under_way_does(void **state)
     }
     assert_int_equal(atomic_load(&w->seen), 0);
     atomic_store(&w->id, 1);
-    EVENTUALLY(atomic_load(&w->seen) == 1);
-    closing c = {w, RSL_EINVAL, false};
-    pthread_t closer = thread_start(closing_run, &c);
-    nap(RSL_MS(10));
-    assert_false(atomic_load(&c.ended));
-    atomic_store(&w->gate, 1);
-    pthread_join(closer, NULL);
-    assert_int_equal(c.status, RSL_OK);
-    w->sagas = NULL;
+    close_waits_for_the_gate(w);
 }
 
 static void close_waits_for_observers_and_puts_off_what_follows_from_their_events(void **state)
@@ -2922,15 +2920,7 @@ static void close_waits_for_observers_and_puts_off_what_follows_from_their_event
     world_open(w);
     DEFINE(w, "abc", abc);
     rsl_saga_id id = begin(w, "abc", "k");
-    EVENTUALLY(atomic_load(&w->seen) == 1);
-    closing c = {w, RSL_EINVAL, false};
-    pthread_t closer = thread_start(closing_run, &c);
-    nap(RSL_MS(10));
-    assert_false(atomic_load(&c.ended));
-    atomic_store(&w->gate, 1);
-    pthread_join(closer, NULL);
-    assert_int_equal(c.status, RSL_OK);
-    w->sagas = NULL;
+    close_waits_for_the_gate(w);
     diary_check(&w->diary, false);
     memory_store_restart(&w->memory);
     world_open(w);
