@@ -7108,7 +7108,10 @@ static inline bool rsl_sagas_renew_(rsl_sagas *sagas, rsl_time tick, rsl_time cl
         } else if (renewed && !live->late && !live->lost) {
             /* before the store's clock can think it over, if both run alike to an eighth */
             if (claim_for > 0) live->lease_until = rsl_time_add_(asked, claim_for - claim_for / 8);
-            live->asks_until = 0;
+            if (live->asks_until != 0) { /* what was put off meanwhile begins */
+                live->asks_until = 0;
+                rsl_sagas_decide_(sagas, live);
+            }
             if (claims[i].cancel && rsl_saga_can_turn_late_(live))
                 rsl_sagas_turn_back_(sagas, live);
         } else if (status == RSL_OK && !renewed && !live->lost) {

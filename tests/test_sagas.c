@@ -3923,7 +3923,7 @@ static void of_a_saga_whose_lease_is_over_what_waits_for_a_thread_is_put_off_at_
     h->who = "a";
     h->a.rig.during = who_stays;
     h->a.config.threads = 1;
-    h->a.config.claim_for = RSL_SEC(1);
+    h->a.config.claim_for = h->b.config.claim_for = RSL_SEC(1);
     host_open(&h->a);
     rsl_saga_id first = host_begin(&h->a, "k");
     EVENTUALLY(atomic_load(&h->seen) == 1);
@@ -4008,7 +4008,7 @@ static void leases_are_renewed_while_close_waits_for_an_observer(void **state)
     hosts *h = *state;
     h->a.diary.then = stays_in_event;
     h->a.diary.arg = &h->a;
-    h->a.config.claim_for = RSL_MS(300);
+    h->a.config.claim_for = h->b.config.claim_for = RSL_MS(300);
     atomic_store(&h->told, RSL_SAGA_STEP_STARTED);
     host_open(&h->a);
     host_open_and_recover(&h->b);
@@ -4055,11 +4055,13 @@ static void a_host_that_sleeps_through_its_leases_asks_for_them_before_it_gives_
         (void)snprintf(key, sizeof(key), "k%d", i);
         ids[i] = host_begin(&h->a, key);
     }
+    rsl_time start = rsl_now();
     atomic_fetch_add(&slept, RSL_SEC(90));
     for (int i = 0; i < 100; i++) {
         host_expect_end(&h->a, ids[i], RSL_SAGA_DONE);
     }
     assert_int_equal(diary_count(&h->a.diary, 0, RSL_SAGA_LOST), 0);
+    assert_true(rsl_now() - start < RSL_SEC(9)); /* not only when its patience ends, after 10 s */
 }
 
 static void leases_of_steps_that_close_waits_for_are_renewed(void **state)
@@ -4067,7 +4069,7 @@ static void leases_of_steps_that_close_waits_for_are_renewed(void **state)
     hosts *h = *state;
     h->who = "b";
     h->a.rig.during = who_outlasts_a_close;
-    h->a.config.claim_for = RSL_MS(300);
+    h->a.config.claim_for = h->b.config.claim_for = RSL_MS(300);
     host_open(&h->a);
     host_open_and_recover(&h->b);
     rsl_saga_id id = host_begin(&h->a, "k");
