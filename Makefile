@@ -32,7 +32,8 @@ TSAN        := $(addprefix build/tsan/,$(UNITS) $(STRESSES))
 TSAN_CLANG  := $(addprefix build/tsan-clang/,$(UNITS) $(STRESSES))
 MEMCHECKED  := $(addprefix build/plain/,$(UNITS))
 # fair: else a thread that computes keeps the others from running at all.
-MEMCHECK     = valgrind -q --fair-sched=try --leak-check=full --error-exitcode=9
+MEMCHECK     = valgrind -q --fair-sched=try --leak-check=full --error-exitcode=9 \
+               --suppressions=tests/support/valgrind.supp
 # Some kernels place memory where older sanitizers cannot follow; a fixed layout avoids that.
 FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo 'setarch -R ')
 
