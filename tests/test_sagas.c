@@ -3889,21 +3889,6 @@ static void what_a_step_that_was_told_to_stop_says_turns_no_saga_back(void **sta
     stop_in_time(*state, true);
 }
 
-/* A during: while who is out, its runtime is closed, and several leases go by. */
-static void who_outlasts_a_close(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
-{
-    host *x = rig->arg;
-    (void)outcome;
-    if (strcmp(rsl_step_name(step), x->all->who) == 0) {
-        atomic_store(&x->all->seen, 1);
-        while (atomic_load(&x->all->gate) == 0) {
-            nap(RSL_US(200));
-        }
-        nap(RSL_SEC(1));
-        atomic_store(&x->all->told, rsl_cancel_fired(rsl_step_ctx(step).cancel) ? 2 : 1);
-    }
-}
-
 /* A during: who stays until the gate is open, whatever it is told. */
 static void who_stays(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
 {
@@ -3914,6 +3899,17 @@ static void who_stays(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
         while (atomic_load(&x->all->gate) == 0) {
             nap(RSL_US(200));
         }
+    }
+}
+
+/* A during: while who is out, its runtime is closed, and several leases go by. */
+static void who_outlasts_a_close(saga_rig *rig, rsl_step *step, rsl_outcome *outcome)
+{
+    host *x = rig->arg;
+    who_stays(rig, step, outcome);
+    if (strcmp(rsl_step_name(step), x->all->who) == 0) {
+        nap(RSL_SEC(1));
+        atomic_store(&x->all->told, rsl_cancel_fired(rsl_step_ctx(step).cancel) ? 2 : 1);
     }
 }
 
